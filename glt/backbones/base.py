@@ -1,0 +1,81 @@
+"""The stack that the built-in backbones share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from glt.backbones.dropout import dropout
+from glt.sparse import SparseMatrix, features_of
+
+Hidden = Annotated[int, Field(ge=1, description="hidden units per layer")]
+Layers = Annotated[int, Field(ge=1, description="number of layers")]
+Dropout = Annotated[float, Field(ge=0, lt=1, description="dropout between layers")]
+Residual = Annotated[bool, Field(description="add a layer's input to its output where widths agree")]
+
+
+class GNN(nn.Module):
+    """PyG convolutions with ReLU and dropout between them; the last one gives the logits.
+
+    It is called in two ways with the same result. ``model(x, edge_index, edge_weight=None)`` runs PyG's own
+    layers and is differentiable in the edge weights. ``model(*model.prepare(data))`` does once per graph what
+    does not change between epochs (normalisation, self-loops, the sparse operator and its transpose, sparse
+    features) and uses the same parameters; training loops call it.
+
+    A subclass says how its convolution does both: :meth:`operator`, :meth:`fast`, and :meth:`plain`.
+    """
+
+    def __init__(self, convs: list[nn.Module], dropout: float, residual: bool) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(convs)
+        self.dropout = dropout
+        self.residual = residual
+
+    def operator(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int) -> Any:
+        """The graph in the form that :meth:`fast` multiplies with; anything but a tensor."""
+        raise NotImplementedError
+
+    def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: Any) -> Tensor:
+        """One convolution with a prepared graph."""
+        raise NotImplementedError
+
+    def plain(self, conv: Any, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
+        """One convolution as PyG runs it."""
+        return conv(x, edge_index)  # type: ignore[no-any-return]
+
+    def prepare(self, data: Data) -> tuple[Tensor | SparseMatrix, Any]:
+        """Arguments for :meth:`forward`, made once per graph from ``x``, ``edge_index``, ``edge_weight``."""
+        weight = getattr(data, "edge_weight", None)
+        with torch.no_grad():
+            return features_of(data.x), self.operator(data.edge_index, weight, data.num_nodes)
+
+    def forward(self, x: Any, edge_index: Any, edge_weight: Tensor | None = None) -> Tensor:
+        """Logits, float [nodes, out].
+
+        Args:
+            x: float [nodes, features], or the prepared features.
+            edge_index: int64 [2, arcs], or the prepared graph.
+            edge_weight: float [arcs]; used by GCN alone, as in PyG.
+        """
+        last = len(self.convs) - 1
+        for i, conv in enumerate(self.convs):
+            if isinstance(edge_index, Tensor):
+                out = self.plain(conv, x, edge_index, edge_weight)
+            else:
+                out = self.fast(conv, x, edge_index)
+            if i < last:
+                if self.residual and isinstance(x, Tensor) and x.shape == out.shape:
+                    out = out + x
+                out = dropout(out.relu_(), self.dropout, self.training)
+            x = out
+        return x  # type: ignore[no-any-return]
+
+
+def widths(in_channels: int, hidden: int, out_channels: int, layers: int) -> list[tuple[int, int]]:
+    """(input, output) widths of every layer."""
+    sizes = [in_channels, *[hidden] * (layers - 1), out_channels]
+    return list(zip(sizes[:-1], sizes[1:], strict=True))

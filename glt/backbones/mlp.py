@@ -1,0 +1,46 @@
+"""The control without a graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch_geometric.nn.dense.linear import Linear
+
+from glt.backbones.base import GNN, Dropout, Hidden, Layers, Residual, widths
+from glt.registry import register
+from glt.sparse import SparseMatrix, linear
+
+
+@register("backbones", "mlp")
+class MLP:
+    """Multi-layer perceptron that never sees an edge: a control, not a GNN."""
+
+    hidden: Hidden = 512
+    layers: Layers = 2
+    dropout: Dropout = 0.5
+    residual: Residual = False
+
+    def __call__(self, in_channels: int, out_channels: int) -> nn.Module:
+        """A freshly initialised model."""
+        layers: list[nn.Module] = [
+            Linear(i, o, weight_initializer="glorot", bias_initializer="zeros")
+            for i, o in widths(in_channels, self.hidden, out_channels, self.layers)
+        ]
+        return MLPModel(layers, self.dropout, self.residual)
+
+
+class MLPModel(GNN):
+    """Arcs are accepted and not used."""
+
+    def operator(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int) -> tuple[()]:
+        """No graph."""
+        return ()
+
+    def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: tuple[()]) -> Tensor:
+        """X W + b."""
+        return linear(x, conv.weight, conv.bias)
+
+    def plain(self, conv: Any, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
+        """X W + b."""
+        return conv(x)  # type: ignore[no-any-return]

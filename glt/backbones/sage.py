@@ -1,0 +1,43 @@
+"""GraphSAGE."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.nn import SAGEConv
+
+from glt.backbones.base import GNN, Dropout, Hidden, Layers, Residual, widths
+from glt.registry import register
+from glt.sparse import SparseMatrix, linear
+
+
+@register("backbones", "sage")
+class SAGE:
+    """GraphSAGE with mean aggregation (Hamilton et al., NeurIPS 2017), PyG's ``SAGEConv``."""
+
+    hidden: Hidden = 512
+    layers: Layers = 2
+    dropout: Dropout = 0.5
+    residual: Residual = False
+
+    def __call__(self, in_channels: int, out_channels: int) -> nn.Module:
+        """A freshly initialised model."""
+        convs = [SAGEConv(i, o) for i, o in widths(in_channels, self.hidden, out_channels, self.layers)]
+        return SAGEModel(convs, self.dropout, self.residual)
+
+
+class SAGEModel(GNN):
+    """The row-stochastic adjacency is the operator."""
+
+    def operator(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int) -> SparseMatrix:
+        """D^-1 A: the mean over incoming arcs, zero for a node without any."""
+        incoming = torch.bincount(edge_index[1], minlength=num_nodes)
+        values = incoming.to(torch.get_default_dtype()).reciprocal()[edge_index[1]]
+        return SparseMatrix.of_arcs(edge_index, values, num_nodes)
+
+    def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: SparseMatrix) -> Tensor:
+        """A (x W_l) + x W_r + b: PyG aggregates first, on inputs that are wider and were sparse."""
+        own = linear(x, conv.lin_r.weight, conv.lin_l.bias)
+        return (graph @ linear(x, conv.lin_l.weight)).add_(own)

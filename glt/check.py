@@ -1,0 +1,51 @@
+"""Is this data fit to be searched? Every question is asked before anything is trained or written."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from glt.edges import check_edge_index
+from glt.errors import GltError
+
+
+def check_data(data: Data) -> None:
+    """Raise a one-line GltError, naming the fix, unless ``data`` is a node-classification problem.
+
+    Needed: finite float x [nodes, features], int64 edge_index [2, arcs] in range, int64 y [nodes], and
+    non-empty bool train_mask, val_mask, test_mask [nodes] whose nodes have labels >= 0.
+    """
+    x = data.get("x")
+    if x is None or x.dim() != 2 or not x.is_floating_point():
+        raise GltError("data.x must be float [nodes, features]: give the graph node features, e.g. T.Constant()")
+    values = x if x.layout == torch.strided else x.values() if x.layout == torch.sparse_csr else x.coalesce().values()
+    if not bool(torch.isfinite(values).all()):
+        where = "" if x.layout != torch.strided else f" (first in row {int((~torch.isfinite(x)).any(1).nonzero()[0])})"
+        raise GltError(f"data.x holds NaN or infinite values{where}: clean the features, e.g. x.nan_to_num()")
+    nodes = x.size(0)
+    if data.get("edge_index") is None:
+        raise GltError("data.edge_index is missing: it must be int64 [2, arcs]")
+    check_edge_index(data.edge_index, nodes)
+    if bool((data.edge_index[0] == data.edge_index[1]).all()):
+        raise GltError("the graph has no edges besides self-loops: there is nothing to prune")
+    y = data.get("y")
+    if y is None or y.dtype != torch.int64 or y.shape != (nodes,):
+        have = "missing" if y is None else f"{str(y.dtype).removeprefix('torch.')} {list(y.shape)}"
+        raise GltError(f"data.y must be int64 [{nodes}], one class per node, got {have}")
+    for name in ("train_mask", "val_mask", "test_mask"):
+        _check_mask(name, data.get(name), y)
+
+
+def _check_mask(name: str, mask: Tensor | None, y: Tensor) -> None:
+    if mask is None or mask.dtype != torch.bool or mask.shape != y.shape:
+        have = "missing" if mask is None else f"{str(mask.dtype).removeprefix('torch.')} {list(mask.shape)}"
+        raise GltError(
+            f"data.{name} must be bool [{y.numel()}], got {have}: choose one split, e.g. data.{name}[:, 0], "
+            "or make one with T.RandomNodeSplit()"
+        )
+    if not bool(mask.any()):
+        raise GltError(f"data.{name} selects no node")
+    if bool((y[mask] < 0).any()):
+        node = int((mask & (y < 0)).nonzero()[0])
+        raise GltError(f"node {node} is in data.{name} but has no label (y = {int(y[node])}): mend y or the mask")

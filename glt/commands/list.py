@@ -1,0 +1,43 @@
+"""glt list."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from glt.registry import FAMILIES, get, names, options
+
+
+@click.command("list")
+@click.argument("family", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def list_(family: str | None, as_json: bool) -> None:
+    """Show every registered piece with its options and source.
+
+    FAMILY is one of datasets, scorers, schedules, backbones, strategies; all without it.
+    """
+    families = [family] if family else list(FAMILIES)
+    tree = {
+        f: {
+            name: {
+                "about": " ".join((get(f, name).__doc__ or "").split("\n\n")[0].split()),
+                "options": [vars(option) for option in options(get(f, name))],
+            }
+            for name in names(f)
+        }
+        for f in families
+    }
+    if as_json:
+        click.echo(json.dumps(tree, default=str))
+        return
+    for f, entries in tree.items():
+        click.secho(f, bold=True)
+        for name, entry in entries.items():
+            click.echo(f"  {click.style(name, fg='cyan')}  {entry['about']}")
+            for option in entry["options"]:
+                click.echo(f"      {option['name']} = {_shown(option['default'])}  ({option['type']}) {option['help']}")
+
+
+def _shown(default: object) -> str:
+    return str(getattr(default, "name", default))

@@ -1,0 +1,48 @@
+"""glt show."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command()
+@click.argument("ticket", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def show(ticket: str, as_json: bool) -> None:
+    """Show what a TICKET file holds: sparsities, densities per layer, metrics, and how it was found."""
+    from glt.ticket import Ticket
+
+    loaded = Ticket.load(ticket)
+    layers = {
+        name: {"shape": list(mask.shape), "kept": int(mask.sum()), "density": float(mask.double().mean())}
+        for name, mask in loaded.weight_masks.items()
+    }
+    tree = {
+        "ticket": ticket,
+        "edges": loaded.edge_keep.numel(),
+        "edges_kept": int(loaded.edge_keep.sum()),
+        "graph_sparsity": loaded.graph_sparsity,
+        "weight_sparsity": loaded.weight_sparsity,
+        "layers": layers,
+        "trained_weights": loaded.trained is not None,
+        "fingerprint": loaded.fingerprint,
+        "undirected": loaded.undirected,
+        "metrics": loaded.metrics,
+        "config": loaded.config,
+        "versions": loaded.versions,
+    }
+    if as_json:
+        click.echo(json.dumps(tree))
+        return
+    click.secho(ticket, bold=True)
+    click.echo(f"edges     {tree['edges_kept']} of {tree['edges']} kept, graph sparsity {loaded.graph_sparsity:.4%}")
+    click.echo(f"weights   weight sparsity {loaded.weight_sparsity:.4%}; kept per layer:")
+    for name, layer in layers.items():
+        shape = " x ".join(map(str, layer["shape"]))
+        click.echo(f"            {name}  {layer['kept']} of {shape}, density {layer['density']:.4f}")
+    click.echo(f"trained   {'weights included' if tree['trained_weights'] else 'weights not included'}")
+    click.echo(f"graph     {loaded.fingerprint[:16]}, {'undirected' if loaded.undirected else 'directed'}")
+    for part in ("metrics", "config", "versions"):
+        click.echo(f"{part:<10}" + ", ".join(f"{k} {v}" for k, v in tree[part].items()))

@@ -1,0 +1,131 @@
+"""Config: one experiment, from YAML and ``-o section.option=value``; strict; hashed canonically."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field
+
+from glt.errors import GltError, unknown
+from glt.registry import build, checked, spec_of
+from glt.train import Recipe
+
+SECTIONS = {"dataset": "datasets", "backbone": "backbones", "strategy": "strategies", "schedule": "schedules"}
+
+
+@checked("config")
+class Config:
+    """One experiment.
+
+    ``dataset``, ``backbone``, ``strategy`` and ``schedule`` are a name or ``{name: ..., options}`` of the family;
+    ``train`` holds options of :class:`~glt.train.Recipe`.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$", description="folder of the results under runs/")] = "run"
+    dataset: Any = "cora"
+    backbone: Any = "gcn"
+    strategy: Any = "teddy"
+    schedule: Any = "oneshot"
+    train: Any = dataclasses.field(default_factory=dict)
+    seeds: Annotated[int | tuple[int, ...], Field(description="how many seeds (0 to n-1), or the seeds")] = 1
+
+    def __post_init__(self) -> None:
+        """Build every section, so that any mistake is found before anything runs."""
+        for section, family in SECTIONS.items():
+            object.__setattr__(self, section, build(family, getattr(self, section)))
+        if not isinstance(self.train, Recipe):
+            if not isinstance(self.train, Mapping):
+                raise GltError(f"config: train = {self.train!r} is not a mapping of options, e.g. {{epochs: 200}}")
+            object.__setattr__(self, "train", Recipe(**self.train))
+        seeds = tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+        if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+            raise GltError(f"config: seeds = {self.seeds!r}: give a count of at least 1, or different numbers, e.g. [0, 1]")
+        object.__setattr__(self, "seeds", seeds)
+
+    def spec(self) -> dict[str, Any]:
+        """What defines the experiment: every section without options at their defaults; no name, no seeds."""
+        sections = {section: spec_of(getattr(self, section)) for section in SECTIONS}
+        return json.loads(json.dumps({**sections, "train": spec_of(self.train)}))  # type: ignore[no-any-return]
+
+    @property
+    def id(self) -> str:
+        """First 12 hex digits of the sha256 of the canonical JSON of :meth:`spec`.
+
+        An option at its default is left out, so a new option with a neutral default renames no old result.
+        """
+        canonical = json.dumps(self.spec(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    @classmethod
+    def load(cls, path: str | Path | None, overrides: Sequence[str] = (), sections: Mapping[str, Any] | None = None) -> Config:
+        """A config from a YAML file (or none) with sections replaced and single options overridden.
+
+        Args:
+            path: YAML file; None starts from the defaults.
+            overrides: ``"strategy.weight=10"``; the value is read as YAML.
+            sections: whole sections to replace, before the overrides.
+
+        Raises:
+            GltError: not a readable YAML mapping, or an unknown section, name or option.
+        """
+        tree = _read(path) if path else {}
+        tree |= sections or {}
+        for override in overrides:
+            _override(tree, override)
+        return cls(**tree)
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise GltError(f"cannot read the config {path}: {getattr(error, 'strerror', None) or error}") from None
+    except yaml.YAMLError as error:
+        raise GltError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
+        raise GltError(f"{path} must be a YAML mapping of sections: {', '.join(_fields())}")
+    tree.setdefault("name", Path(path).stem)
+    return tree
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    section, _, option = key.strip().partition(".")
+    if not sign or not section or "." in option.split("=")[0] and section not in SECTIONS:
+        raise GltError(f"override {override!r} is not of the form section.option=value, e.g. strategy.weight=10")
+    if section not in _fields():
+        raise GltError(f"override {override!r}: {unknown('section', section, _fields())}")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise GltError(f"override {override!r}: {text!r} is not a YAML value") from None
+    if not option:
+        tree[section] = value
+        return
+    if section not in SECTIONS and section != "train":
+        raise GltError(f"override {override!r}: {section!r} has no options, write {section}=value")
+    default = {} if section == "train" else _default(section)
+    spec = tree.get(section, default)
+    spec = {"name": spec} if isinstance(spec, str) else dict(spec or {})
+    *path, last = option.split(".")
+    node = spec
+    for part in path:
+        inner = node.get(part)
+        node[part] = {"name": inner} if isinstance(inner, str) else dict(inner or {})
+        node = node[part]
+    node[last] = value
+    tree[section] = spec
+
+
+def _fields() -> list[str]:
+    return [field.name for field in dataclasses.fields(Config)]  # type: ignore[arg-type]
+
+
+def _default(section: str) -> Any:
+    return next(f.default for f in dataclasses.fields(Config) if f.name == section)  # type: ignore[arg-type]

@@ -1,0 +1,165 @@
+"""Weight constraints as step hooks: no module surgery, no optimiser subclass, any torch optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from glt.errors import GltError, TrainingError
+from glt.select import keep_count, keep_top
+
+Masks = dict[str, Tensor]
+
+
+def prunable_weights(model: nn.Module, biases: bool = False) -> dict[str, nn.Parameter]:
+    """The parameters whose entries may be pruned, by name.
+
+    Weight matrices: every trainable parameter of two or more dimensions, without embeddings and the
+    attention vectors of PyG ([1, heads, channels]). ``biases=True`` takes every trainable parameter, as the
+    released code of TEDDY does.
+
+    Raises:
+        GltError: there is none, or a lazy layer has no shape yet.
+    """
+    embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+    found = {}
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise GltError(f"parameter {name!r} has no shape yet: run the model once before pruning it")
+        vector = parameter.dim() < 2 or (parameter.dim() > 2 and parameter.size(0) == 1)
+        if parameter.requires_grad and (biases or not (vector or id(parameter) in embeddings)):
+            found[name] = parameter
+    if not found:
+        raise GltError(f"{type(model).__name__} has no trainable weight matrix to prune")
+    return found
+
+
+def largest_weights(parameters: Mapping[str, Tensor], sparsity: float) -> Masks:
+    """Masks of the largest absolute values, globally over all parameters; the exact count, ties by index.
+
+    Args:
+        parameters: tensors by name.
+        sparsity: fraction removed, in [0, 1).
+
+    Returns:
+        bool mask by name, True = kept; in total ``total - round(sparsity * total)`` are True.
+
+    Raises:
+        GltError: sparsity outside [0, 1) or removing everything; a NaN weight.
+    """
+    flat = torch.cat([p.detach().abs().flatten() for p in parameters.values()])
+    keep = keep_top(flat, keep_count(flat.numel(), sparsity, "weights"))
+    parts = keep.split([p.numel() for p in parameters.values()])
+    return {name: part.view_as(p) for (name, p), part in zip(parameters.items(), parts, strict=True)}
+
+
+class Constraint:
+    """A running constraint: what :func:`project_weights` and :func:`freeze_weights` return.
+
+    Attributes:
+        parameters: the constrained parameters by name.
+        keep: how many of their entries may be non-zero.
+    """
+
+    def __init__(self, optimizer: Optimizer, parameters: dict[str, nn.Parameter], keep: int) -> None:
+        self.parameters = parameters
+        self.keep = keep
+        self._handle = optimizer.register_step_post_hook(lambda *_: self.apply())
+
+    def apply(self) -> None:
+        """Enforce the constraint on the current weights."""
+        raise NotImplementedError
+
+    def holds(self) -> bool:
+        """Whether at most :attr:`keep` entries are non-zero now."""
+        return sum(int(torch.count_nonzero(p)) for p in self.parameters.values()) <= self.keep
+
+    def remove(self) -> None:
+        """Stop enforcing; the weights stay as they are."""
+        self._handle.remove()
+
+    def __enter__(self) -> Constraint:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+class _Projection(Constraint):
+    def __init__(self, optimizer: Optimizer, parameters: dict[str, nn.Parameter], sparsity: float) -> None:
+        total = sum(p.numel() for p in parameters.values())
+        self.sparsity = sparsity
+        super().__init__(optimizer, parameters, keep_count(total, sparsity, "weights"))
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        try:
+            masks = largest_weights(self.parameters, self.sparsity)
+        except GltError:
+            raise TrainingError("a weight became NaN during training: lower the learning rate") from None
+        for name, parameter in self.parameters.items():
+            parameter.mul_(masks[name])
+
+
+class _Freeze(Constraint):
+    def __init__(self, optimizer: Optimizer, parameters: dict[str, nn.Parameter], masks: Masks) -> None:
+        self.masks = masks
+        super().__init__(optimizer, parameters, sum(int(m.sum()) for m in masks.values()))
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.mul_(self.masks[name])
+
+
+def project_weights(model: nn.Module, optimizer: Optimizer, sparsity: float, *, biases: bool = False) -> Constraint:
+    """Project the weights on the l0 ball after every step of ``optimizer``.
+
+    After each step all but the ``n - round(sparsity * n)`` largest absolute values over all weight matrices
+    are set to zero: projected gradient descent, or iterative hard thresholding (Blumensath and Davies 2009), as
+    TEDDY trains its weights (Seo et al., ICLR 2024, section 4.2). Gradients stay dense, so weights may return.
+
+    Args:
+        model: any module; it is not modified.
+        optimizer: any torch optimiser over its parameters.
+        sparsity: fraction of weights removed, in [0, 1).
+        biases: count and prune every trainable parameter, not only weight matrices
+            (:func:`prunable_weights`).
+
+    Returns:
+        a handle with ``remove()``, ``holds()`` and ``apply()``; also a context manager.
+
+    Raises:
+        GltError: sparsity outside [0, 1) or removing everything, or no weight matrix. A step that makes a weight NaN
+            raises TrainingError.
+
+    Cost: O(n) per step.
+    """
+    return _Projection(optimizer, prunable_weights(model, biases), sparsity)
+
+
+def freeze_weights(model: nn.Module, optimizer: Optimizer, masks: Masks) -> Constraint:
+    """Keep pruned weights at zero: at once, and after every step of ``optimizer``.
+
+    Args:
+        model: any module; it is not modified.
+        optimizer: any torch optimiser over its parameters.
+        masks: bool mask by parameter name, True = kept, e.g. ``ticket.weight_masks``.
+
+    Returns:
+        a handle as of :func:`project_weights`.
+
+    Raises:
+        GltError: a mask's name or shape does not fit the model.
+    """
+    parameters = dict(model.named_parameters())
+    for name, mask in masks.items():
+        if name not in parameters or parameters[name].shape != mask.shape:
+            have = list(parameters[name].shape) if name in parameters else "no such parameter"
+            raise GltError(f"the mask {name!r} {list(mask.shape)} does not fit the model: {have}")
+    frozen = _Freeze(optimizer, {name: parameters[name] for name in masks}, masks)
+    frozen.apply()
+    return frozen

@@ -1,0 +1,30 @@
+"""Registered datasets, one file a family of sources; :func:`load` gives the graph of a name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch_geometric.data import Data
+
+
+def load(spec: Any, root: Path | str | None = None) -> Data:
+    """The graph of a dataset.
+
+    Args:
+        spec: a registered name, a mapping ``{"name": ..., **options}``, or a dataset piece.
+        root: folder that holds ``<family>/<Name>/raw/``; default: ``$GLT_DATA``, then a download.
+
+    Returns:
+        Data with ``x`` (float32 ``[N, F]``), ``edge_index`` (int64 ``[2, arcs]``), ``y`` (int64 ``[N]``), the
+        bool masks ``train_mask``, ``val_mask`` and ``test_mask`` (``[N]``), and the plain attributes
+        ``dataset`` (the registered name), ``num_classes``, ``metric`` (accuracy or roc_auc) and ``split``.
+
+    Raises:
+        GltError: an unknown name or option, or raw files that are not what they should be.
+        DataUnavailable: no local copy and no download.
+    """
+    from glt.registry import build  # here, as the registry imports this package
+
+    data: Data = build("datasets", spec)(None if root is None else Path(root))
+    return data

@@ -1,0 +1,145 @@
+"""Run PyG's own dataset classes: quietly, in the cache, on raw files that were checked first."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+import socket
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch_geometric
+from torch_geometric.data import Data, InMemoryDataset
+
+from glt.datasets.files import cache_dir, link, locate, once, source_id
+from glt.errors import DataUnavailable, GltError
+
+
+@dataclasses.dataclass(frozen=True)
+class PygSource:
+    """A dataset that a class of PyG makes of raw files.
+
+    Attributes:
+        cls: PyG's dataset class, made as ``cls(folder, title)``.
+        family: folder of the family below a root, as ``planetoid``.
+        title: PyG's name of the dataset and its folder below the family, as ``Cora``.
+        raw_names: its raw files.
+        check: called with each raw file before PyG opens it; raises GltError for one that must not be read.
+    """
+
+    cls: type[InMemoryDataset]
+    family: str
+    title: str
+    raw_names: Sequence[str]
+    check: Callable[[Path], None]
+
+    def load(self, root: Path | str | None = None) -> Data:
+        """The graph as PyG gives it, from the cache the second time.
+
+        Args:
+            root: where the raw files are; default: ``$GLT_DATA``, else a kept or new download.
+
+        Raises:
+            DataUnavailable: no copy and no download.
+            GltError: raw files that are incomplete, refused by ``check`` or not readable by PyG.
+        """
+        raw = locate(self.family, self.title, self.raw_names, root)
+        if raw is None:
+            downloads = cache_dir() / "downloads"
+            raw = once(downloads / self.family / self.title / "raw", self._download)
+            locate(self.family, self.title, self.raw_names, downloads)  # raises if a file was removed
+        made_of = source_id([raw / name for name in self.raw_names], torch_geometric.__version__)
+        path = cache_dir() / made_of / self.family / f"{self.title}.pt"
+        once(path, lambda scratch: self._process(raw, scratch))
+        try:
+            return Data.from_dict(torch.load(path, weights_only=True))  # tensors only, nothing is unpickled
+        except Exception as error:
+            raise GltError(f"{self}: the cached {path} is damaged ({_line(error)}); remove it") from error
+
+    def __str__(self) -> str:
+        return f"dataset {self.family}/{self.title}"
+
+    def _download(self, scratch: Path) -> Path:
+        """Let PyG's class download its files into ``scratch``; the raw folder, checked."""
+        folder = Path(self.family) / self.title
+        try:
+            with _quiet(), _patience(60):
+                type(self.cls.__name__, (self.cls,), {"process": _stop})(str(scratch), self.title)
+        except _Downloaded:
+            raw = scratch / self.title / "raw"
+        except Exception as error:
+            given = os.environ.get("GLT_DATA")
+            local = f"no copy in GLT_DATA ({Path(given) / folder})" if given else "GLT_DATA is not set"
+            kept = cache_dir() / "downloads" / folder
+            raise DataUnavailable(
+                f"{self} is not available: {local}, none in the cache ({kept}), and the download "
+                f"failed ({_line(error)}); set GLT_DATA or --root to a folder that holds "
+                f"{(folder / 'raw').as_posix()}/ with {', '.join(self.raw_names)}, or connect to the network"
+            ) from error
+        try:
+            for name in self.raw_names:
+                self.check(raw / name)
+        except GltError as error:
+            raise DataUnavailable(f"{self}: the download was discarded: {error}") from error
+        return raw
+
+    def _process(self, raw: Path, scratch: Path) -> Path:
+        """Let PyG's class read the files in ``raw``; a file in ``scratch`` with the tensors it made."""
+        link(raw, self.raw_names, scratch / self.title / "raw")
+        try:
+            for name in self.raw_names:
+                self.check(scratch / self.title / "raw" / name)
+            with _quiet():
+                data = self.cls(str(scratch), self.title)[0]
+        except Exception as error:
+            raise GltError(f"{self}: cannot use the files in {raw}: {_line(error)}") from error
+        torch.save(data.to_dict(), scratch / "data.pt")
+        return scratch / "data.pt"
+
+
+def check_npz(path: Path, keys: Sequence[str]) -> None:
+    """Raise GltError unless ``path`` is an npz whose arrays ``keys`` are numbers, not pickles."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            for key in keys:
+                arrays[key]
+    except Exception as error:
+        raise GltError(f"{path.name} is not an npz with plain arrays {', '.join(keys)}: {_line(error)}") from error
+
+
+class _Downloaded(Exception):
+    """Raised to stop PyG's class between downloading and reading."""
+
+
+def _stop(dataset: Any) -> None:
+    raise _Downloaded
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress lines and no warnings of the libraries below us."""
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """A time limit for each network read: PyG sets none, and a stalled one would wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds if before is None else before)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, GltError) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,60 @@
+"""Drawn splits, and the one form in which every dataset is handed out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from glt.errors import GltError
+
+Masks = tuple[Tensor, Tensor, Tensor]
+
+
+def per_class(y: Tensor, train: int, val: int, seed: int, shrink: bool = False) -> Masks:
+    """Draw ``train`` and ``val`` nodes of every class; all other nodes are for testing.
+
+    Args:
+        y: int64 ``[N]``, the classes.
+        train: training nodes per class.
+        val: validation nodes per class.
+        seed: of a generator of its own: the global one is neither read nor advanced.
+        shrink: take at most a third of a class for each of the two, instead of refusing a small class.
+
+    Returns:
+        Bool ``[N]`` masks for training, validation and test: disjoint, covering all nodes.
+
+    Raises:
+        GltError: a class is too small to have at least one node left for testing.
+    """
+    order = torch.randperm(y.numel(), generator=torch.Generator().manual_seed(seed))
+    order = order[torch.argsort(y[order], stable=True)]  # class by class, shuffled inside each
+    sizes = torch.bincount(y)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(order.numel()) - (sizes.cumsum(0) - sizes)[y[order]]
+    trains, vals = torch.full_like(sizes, train), torch.full_like(sizes, val)
+    if shrink:
+        trains, vals = trains.minimum(sizes // 3), vals.minimum(sizes // 3)
+    smallest = int(sizes.min())
+    if bool((trains + vals >= sizes).any()) or smallest < 3:
+        raise GltError(
+            f"the smallest of {sizes.numel()} classes has {smallest} nodes: too few for {train} training, "
+            f"{val} validation and at least 1 test node each"
+        )
+    train_mask = rank < trains[y]
+    val_mask = ~train_mask & (rank < (trains + vals)[y])
+    return train_mask, val_mask, ~(train_mask | val_mask)
+
+
+def finished(
+    x: Tensor, edge_index: Tensor, y: Tensor, masks: Sequence[Tensor], dataset: str, metric: str, split: str
+) -> Data:
+    """A Data in the form that :func:`glt.datasets.load` promises; dtypes are brought into line."""
+    x, y = x.to(torch.float32), y.to(torch.int64)
+    data = Data(x=x, edge_index=edge_index, y=y)
+    data.train_mask, data.val_mask, data.test_mask = (mask.to(torch.bool) for mask in masks)
+    data.dataset, data.metric, data.split = dataset, metric, split
+    data.num_classes = int(y.max()) + 1
+    return data

@@ -1,0 +1,60 @@
+"""find: the whole search on a user's own model and data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+from torch_geometric.data import Data
+
+from glt.problem import OnEpoch, Problem
+from glt.registry import build
+from glt.schedules.level import Level
+from glt.ticket import Ticket
+from glt.train import Recipe
+
+
+def find(
+    model: nn.Module | Callable[[int, int], nn.Module] | str,
+    data: Data,
+    graph_sparsity: float = 0.4,
+    weight_sparsity: float = 0.6,
+    *,
+    strategy: Any = "teddy",
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    metric: str | None = None,
+    undirected: bool = True,
+    on_epoch: OnEpoch | None = None,
+) -> Ticket:
+    """Find one ticket of ``model`` on ``data``.
+
+    Args:
+        model: any module that calls as ``model(x, edge_index)``; its present weights are the initial weights
+            and it is not modified. Or a built-in backbone by name.
+        data: a graph with float x, edge_index, int64 y and bool train_mask, val_mask, test_mask.
+        graph_sparsity: fraction of edges removed, in [0, 1).
+        weight_sparsity: fraction of weights removed, in [0, 1).
+        strategy: a registered strategy, its spec (``{"name": "teddy", "weight": 0}``), or an object with its
+            ``tickets`` method.
+        recipe: epochs and optimiser (default: 200 epochs of Adam, lr 0.01, weight decay 5e-4).
+        seed: of everything random.
+        metric: ``"accuracy"`` or ``"roc_auc"`` (default: ``data.metric`` or accuracy).
+        undirected: whether (u, v) and (v, u) are one edge.
+        on_epoch: called with (phase, epoch, validation metric).
+
+    Returns:
+        the ticket, with trained weights and metrics; ``ticket.metrics["dense_test"]`` is the dense model's.
+
+    Raises:
+        GltError: bad data, an impossible sparsity, a model that cannot be called, or a failed training.
+    """
+    level = Level(1, graph_sparsity, weight_sparsity)
+    strategy = build("strategies", strategy)
+    backbone = build("backbones", model) if isinstance(model, str) else model
+    problem = Problem(data, backbone, recipe, seed, metric, undirected, on_epoch=on_epoch)
+    problem.check([level])
+    ticket = next(iter(strategy.tickets(problem, [level])))
+    ticket.metrics |= {"dense_val": problem.dense.val, "dense_test": problem.dense.test}
+    return ticket

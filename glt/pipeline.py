@@ -1,0 +1,178 @@
+"""run(config): load the graph, find the tickets, record them; finished work is never repeated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from torch_geometric.data import Data
+from torch_geometric.utils import degree
+
+from glt.config import Config
+from glt.errors import TrainingError
+from glt.evaluate import forward_of, logits_of
+from glt.neighbours import without_loops
+from glt.problem import Problem
+from glt.provenance import peak_mb, provenance
+from glt.results import Record, Results
+from glt.schedules.level import Level
+from glt.ticket import Ticket
+from glt.train import FitResult
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where one config's results live.
+
+    Attributes:
+        config: the experiment.
+        results: its JSONL file.
+        folder: its ticket files, ``<folder>/seed0/level05.safetensors``.
+    """
+
+    config: Config
+    results: Results
+    folder: Path
+
+    @classmethod
+    def under(cls, config: Config, out: Path) -> Run:
+        """The usual layout: ``<out>/<name>/results.jsonl`` and ``<out>/<name>/<id>/``."""
+        return cls(config, Results(out / config.name / "results.jsonl"), out / config.name / config.id)
+
+    def path(self, seed: int, level: int) -> Path:
+        """The ticket file of a point."""
+        return self.folder / f"seed{seed}" / f"level{level:02d}.safetensors"
+
+    def record(self, seed: int, level: int) -> Record | None:
+        """The finished record of a point whose ticket is still there."""
+        found = self.results.find(config_id=self.config.id, seed=seed, level=level)
+        return found if found and self.path(seed, level).exists() else None
+
+
+def run(
+    run: Run,
+    root: Path | None = None,
+    device: str = "cpu",
+    on_epoch: Callable[[int, str, int, float], None] | None = None,
+) -> Iterator[Record]:
+    """Yield the records of every seed and level, dense (level 0) first; compute those not there yet.
+
+    A training that fails (a loss that becomes NaN, say) yields a record with status ``failed`` and its error;
+    the other points go on, and the next run tries it again.
+
+    Args:
+        run: the config and where its results live.
+        root: where dataset files are.
+        device: ``"cpu"`` or ``"cuda"``.
+        on_epoch: called with (seed, phase, epoch, validation metric).
+
+    Raises:
+        GltError: bad data, or a level that is not possible on it, before anything is trained or written.
+    """
+    config = run.config
+    levels = list(config.schedule) if config.strategy.name != "dense" else []
+    data: Data = config.dataset(root).to(device)
+    for seed in config.seeds:
+        done = {number: run.record(seed, number) for number in (0, *(level.number for level in levels))}
+        if all(done.values()):
+            yield from (record for record in done.values() if record)
+            continue
+        watch = partial(on_epoch, seed) if on_epoch else None
+        setting = {**config.spec(), "config_id": config.id}
+        problem = Problem(data, config.backbone, config.train, seed, config=setting, on_epoch=watch)
+        problem.check(levels)
+        try:
+            yield done[0] or _save(run, problem, Level(0, 0.0, 0.0), problem.dense_ticket(), problem.dense.seconds)
+        except TrainingError as error:
+            yield _failed(run, problem, Level(0, 0.0, 0.0), error)
+            continue
+        if done[0]:
+            problem.dense = _restored(problem, Ticket.load(run.path(seed, 0)))
+        yield from _levels(run, problem, levels, done)
+
+
+def _levels(
+    run: Run, problem: Problem, levels: list[Level], done: dict[int, Record | None]
+) -> Iterator[Record]:
+    """The records of one seed's levels, in order; only missing ones are searched for."""
+    missing = [level for level in levels if not done[level.number]]
+    tickets = run.config.strategy.tickets(problem, missing)
+    for level in levels:
+        if record := done[level.number]:
+            yield record
+            continue
+        started = time.perf_counter()
+        try:
+            ticket = next(tickets)
+        except TrainingError as error:
+            yield _failed(run, problem, level, error)
+            tickets = run.config.strategy.tickets(problem, missing[missing.index(level) + 1 :])
+            continue
+        yield _save(run, problem, level, ticket, time.perf_counter() - started)
+
+
+def _restored(problem: Problem, ticket: Ticket) -> FitResult:
+    """The dense training as its ticket holds it; logits are computed again, to the same bits."""
+    model = ticket.restore(problem.model())
+    m = ticket.metrics
+    return FitResult(
+        state={k: v.detach().clone() for k, v in model.state_dict().items()},
+        logits=logits_of(model, forward_of(model, problem.data)),
+        val=m["val"],
+        test=m["test"],
+        epoch=m["epoch"],
+        last_val=m["last_val"],
+        last_test=m["last_test"],
+        epochs=m["search_epochs"],
+        seconds=0.0,
+    )
+
+
+def _save(run: Run, problem: Problem, level: Level, ticket: Ticket, seconds: float) -> Record:
+    """Write the ticket, then its record: a kill in between costs the record alone, which comes again."""
+    path = run.path(problem.seed, level.number)
+    ticket.metrics |= {"dense_val": problem.dense.val, "dense_test": problem.dense.test}
+    sha256 = ticket.save(path)
+    degrees = degree(without_loops(problem.subgraph(ticket.edge_keep).edge_index)[0], problem.data.num_nodes)
+    record = {
+        **_point(run, problem, level),
+        "track": getattr(run.config.strategy, "track", "none") if level.number else "none",
+        **{k: v for k, v in ticket.metrics.items() if k != "search_epochs"},
+        "avg_degree": round(float(degrees.mean()), 4),
+        "isolated": int((degrees == 0).sum()),
+        "params": sum(int(mask.sum()) for mask in ticket.weight_masks.values()),
+        "ticket_bytes": path.stat().st_size,
+        "search_s": round(seconds, 3),
+        "search_epochs": ticket.metrics["search_epochs"],
+        "peak_mb": peak_mb(),
+        "ticket_sha256": sha256,
+        **provenance(problem.data.x.device),
+        "status": "ok",
+    }
+    run.results.append(record)
+    return record
+
+
+def _failed(run: Run, problem: Problem, level: Level, error: Exception) -> Record:
+    record = {**_point(run, problem, level), **provenance(problem.data.x.device), "status": "failed", "error": str(error)}
+    run.results.append(record)
+    return record
+
+
+def _point(run: Run, problem: Problem, level: Level) -> Record:
+    """Which point of which experiment a record is about."""
+    config = run.config
+    return {
+        "config_id": config.id,
+        "method": config.strategy.name if level.number else "dense",
+        "backbone": config.backbone.name,
+        "dataset": config.dataset.name,
+        "split": problem.data.split,
+        "task": "node",
+        "seed": problem.seed,
+        "level": level.number,
+        "config": config.spec(),
+    }

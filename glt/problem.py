@@ -1,0 +1,177 @@
+"""Problem: what a strategy works on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from glt.check import check_data
+from glt.constraints import Masks, prunable_weights
+from glt.edges import PrunableEdges
+from glt.errors import GltError
+from glt.evaluate import forward_of, logits_of
+from glt.losses import Loss
+from glt.schedules.level import Level
+from glt.select import keep_count
+from glt.sparsify import remove_arcs
+from glt.ticket import Ticket
+from glt.train import Constrain, FitResult, Recipe, fit
+
+OnEpoch = Callable[[str, int, float], None]
+
+
+class Problem:
+    """A graph, its edges, a model with its initial weights, and a recipe; the same for every strategy.
+
+    Args:
+        data: a graph with x, edge_index, y and the three masks; checked by :func:`glt.check.check_data`.
+        model: a module (its present weights are the initial ones; it is not modified), or a backbone, which
+            is initialised under ``seed``.
+        recipe: how models are trained (default: :class:`~glt.train.Recipe`).
+        seed: seed of initial weights, dropout and everything else.
+        metric: ``"accuracy"`` or ``"roc_auc"`` (default: ``data.metric`` or accuracy).
+        undirected: whether (u, v) and (v, u) are one edge.
+        config: recorded in every ticket.
+        dense: the dense training, when it is known already.
+        on_epoch: called with (phase, epoch, validation metric).
+
+    Raises:
+        GltError: the data is not fit for a search, or the model cannot be called on it.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        model: nn.Module | Callable[[int, int], nn.Module],
+        recipe: Recipe | None = None,
+        seed: int = 0,
+        metric: str | None = None,
+        undirected: bool = True,
+        config: dict[str, Any] | None = None,
+        dense: FitResult | None = None,
+        on_epoch: OnEpoch | None = None,
+    ) -> None:
+        check_data(data)
+        self.data = data
+        self.recipe = recipe or Recipe()
+        self.seed = seed
+        self.metric = metric or getattr(data, "metric", "accuracy")
+        self.config = config or {}
+        self.on_epoch = on_epoch
+        self.edges = PrunableEdges.of(data.edge_index, data.num_nodes, undirected)
+        self.undirected = undirected
+        self._model = self._initialised(model)
+        self.initial = {k: v.detach().clone() for k, v in self._model.state_dict().items()}
+        if dense is not None:
+            self.__dict__["dense"] = dense  # fills the cached property
+
+    def _initialised(self, model: nn.Module | Callable[[int, int], nn.Module]) -> nn.Module:
+        """A model with weights, moved to the data, that can be called on it."""
+        devices = [self.data.x.device] if self.data.x.is_cuda else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(self.seed)
+            if isinstance(model, nn.Module):
+                model = copy.deepcopy(model)
+            else:
+                model = model(self.data.x.size(1), self.num_classes)
+            model = model.to(self.data.x.device)
+            try:
+                logits = logits_of(model, forward_of(model, self.data))
+            except (RuntimeError, TypeError, ValueError, IndexError) as error:
+                reason = " ".join(str(error).split())
+                raise GltError(f"{type(model).__name__} cannot be called as model(x, edge_index): {reason}") from None
+        if not isinstance(logits, Tensor) or logits.dim() != 2 or logits.size(0) != self.data.num_nodes:
+            shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise GltError(f"the model must give logits [{self.data.num_nodes}, classes], got {shape}")
+        if logits.size(1) < self.num_classes:
+            raise GltError(f"the model gives {logits.size(1)} classes, the labels have {self.num_classes}")
+        return model
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes: ``data.num_classes`` where given, else the largest label plus one."""
+        return int(max(int(self.data.y.max()) + 1, self.data.get("num_classes", 0)))
+
+    @cached_property
+    def dense(self) -> FitResult:
+        """The full graph with all weights, trained once: the reference, and TEDDY's teacher."""
+        return self.fit(self.data, phase="dense")
+
+    def model(self) -> nn.Module:
+        """A fresh model at the initial weights."""
+        model = copy.deepcopy(self._model)
+        model.load_state_dict(self.initial)
+        return model
+
+    def subgraph(self, keep: Tensor) -> Data:
+        """The data without the edges where ``keep`` (bool [edges]) is False."""
+        return remove_arcs(self.data, self.edges.to_arcs(keep))
+
+    def fit(
+        self, data: Data, *, loss: Loss | None = None, constrain: Constrain | None = None, phase: str = "fit"
+    ) -> FitResult:
+        """Train a fresh model on ``data``; see :func:`glt.train.fit`."""
+        on_epoch = self.on_epoch
+        return fit(
+            self.model(),
+            data,
+            self.recipe,
+            seed=self.seed,
+            metric=self.metric,
+            loss=loss,
+            constrain=constrain,
+            on_epoch=None if on_epoch is None else lambda epoch, val: on_epoch(phase, epoch, val),
+        )
+
+    def check(self, levels: Iterable[Level]) -> None:
+        """Raise GltError if a level would leave no edge or no weight."""
+        weights = sum(p.numel() for p in prunable_weights(self._model).values())
+        for level in levels:
+            self.edges.count(level.graph_sparsity)
+            keep_count(weights, level.weight_sparsity, "weights")
+
+    def ticket(
+        self, level: Level, keep: Tensor, masks: Masks, result: FitResult, spent: Sequence[FitResult] = ()
+    ) -> Ticket:
+        """The ticket of a level.
+
+        Args:
+            level: the level that was asked for.
+            keep: bool [edges].
+            masks: bool mask by parameter name; the result's weights are zero outside.
+            result: the training whose score the ticket carries.
+            spent: the other trainings that were needed to find it.
+        """
+        ticket = Ticket(
+            edge_keep=keep.cpu(),
+            weight_masks={k: v.cpu() for k, v in masks.items()},
+            initial={k: v.cpu() for k, v in self.initial.items()},
+            fingerprint=self.edges.fingerprint(),
+            undirected=self.undirected,
+            config={**self.config, "seed": self.seed, "level": level.number},
+            trained={k: v.cpu() for k, v in result.state.items()},
+        )
+        ticket.metrics = {
+            "metric": self.metric,
+            "val": result.val,
+            "test": result.test,
+            "epoch": result.epoch,
+            "last_val": result.last_val,
+            "last_test": result.last_test,
+            "graph_sparsity": ticket.graph_sparsity,
+            "weight_sparsity": ticket.weight_sparsity,
+            "search_epochs": sum(r.epochs for r in (result, *spent)),
+        }
+        return ticket
+
+    def dense_ticket(self) -> Ticket:
+        """The dense pair as a ticket of level 0: every edge, every weight."""
+        masks = {k: torch.ones_like(p, dtype=torch.bool) for k, p in prunable_weights(self._model).items()}
+        keep = torch.ones(self.edges.num_edges, dtype=torch.bool)
+        return self.ticket(Level(0, 0.0, 0.0), keep, masks, self.dense)

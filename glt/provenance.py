@@ -1,0 +1,75 @@
+"""What made a result: versions, commit, hardware."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch_geometric
+
+from glt.version import __version__
+
+
+def versions() -> dict[str, str]:
+    """Versions of glt and of what its numbers depend on."""
+    return {
+        "glt": __version__,
+        "torch": torch.__version__,
+        "pyg": torch_geometric.__version__,
+        "python": platform.python_version(),
+    }
+
+
+@functools.cache
+def commit() -> tuple[str | None, bool | None]:
+    """(commit, whether tracked files differ from it) of the source tree; (None, None) for an installed copy."""
+    here = Path(__file__).resolve().parent
+    try:
+        git = functools.partial(subprocess.run, cwd=here, capture_output=True, text=True, timeout=10)
+        top = git(["git", "rev-parse", "--show-toplevel", "HEAD"])
+        if top.returncode or Path(top.stdout.split("\n")[0]) != here.parent:
+            return None, None
+        changes = git(["git", "status", "--porcelain", "--untracked-files=no", "--", "glt"])
+        return top.stdout.split()[-1][:12], bool(changes.stdout.strip())
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+@functools.cache
+def processor() -> str:
+    """The processor's name as the system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def peak_mb() -> float | None:
+    """Peak memory of this process so far, MB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Fields that every record carries: versions, commit, device, threads."""
+    device = torch.device(device)
+    revision, dirty = commit()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    return {
+        **versions(),
+        "commit": revision,
+        "dirty": dirty,
+        "device": f"{device.type}: {name}",
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,1 @@
+"""Registered schedules, one file each."""

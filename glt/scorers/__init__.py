@@ -1,0 +1,1 @@
+"""Registered scorers, one file each."""

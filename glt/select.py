@@ -1,0 +1,85 @@
+"""Which items stay: the one place where scores become a mask, for edges and weights alike."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glt.errors import GltError
+
+
+def keep_count(total: int, sparsity: float, what: str = "items") -> int:
+    """How many of ``total`` items a sparsity keeps: ``total - round(sparsity * total)``, halves rounded up.
+
+    Args:
+        total: number of prunable items, at least 1.
+        sparsity: fraction removed, in [0, 1).
+        what: plural name of the items, for the error messages.
+
+    Raises:
+        GltError: the sparsity is outside [0, 1), there is nothing to prune, or everything would go.
+    """
+    if not (isinstance(sparsity, (int, float)) and 0.0 <= sparsity < 1.0):
+        raise GltError(f"sparsity {sparsity!r} is not in [0, 1): it is the fraction of {what} removed, e.g. 0.4")
+    if total < 1:
+        raise GltError(f"there are no {what} to prune: the graph or model has none")
+    removed = math.floor(sparsity * total + 0.5)
+    if removed >= total:
+        largest = math.floor((1.0 - 0.5 / total) * 1e6 - 1) / 1e6
+        raise GltError(f"sparsity {sparsity} removes all {total} {what}; use at most {max(largest, 0.0):g}")
+    return total - removed
+
+
+def keep_top(scores: Tensor, keep: int, alive: Tensor | None = None) -> Tensor:
+    """Mask of exactly ``keep`` items with the largest scores; among equals the lowest index stays.
+
+    Args:
+        scores: [n] float or integer, any device; higher is more worth keeping. Not modified.
+        keep: number of items to keep, 0 <= keep <= n (or <= the number alive).
+        alive: bool [n]; items outside it are never kept (masks stay nested along a schedule).
+
+    Returns:
+        bool [n] with exactly ``keep`` True.
+
+    Raises:
+        GltError: scores hold a NaN, or ``keep`` is out of range.
+
+    Cost: O(n) on CPU (introselect partition instead of a sort), O(n log n) on other devices.
+    """
+    if scores.dim() != 1:
+        raise GltError(f"scores must be one number per item, got shape {tuple(scores.shape)}")
+    scores = scores.detach()
+    if alive is not None:
+        mask = torch.zeros_like(scores, dtype=torch.bool)
+        index = alive.nonzero().squeeze(1)
+        mask[index[keep_top(scores[index], keep)]] = True
+        return mask
+    n = scores.numel()
+    if not 0 <= keep <= n:
+        raise GltError(f"cannot keep {keep} of {n} items")
+    if keep in (0, n):
+        return torch.full_like(scores, keep == n, dtype=torch.bool)
+    threshold = kth_largest(scores, keep)
+    mask = scores > threshold
+    missing = keep - int(mask.sum())
+    mask[(scores == threshold).nonzero().squeeze(1)[:missing]] = True
+    return mask
+
+
+def kth_largest(scores: Tensor, k: int) -> Tensor:
+    """The k-th largest of ``scores`` [n], 0-d, 1 <= k <= n.
+
+    numpy's partition is many times faster than torch.kthvalue on CPU.
+
+    Raises:
+        GltError: scores hold a NaN, which has no place in an order.
+    """
+    n = scores.numel()
+    if scores.is_floating_point() and bool(torch.isnan(scores).any()):
+        raise GltError("scores hold NaN: check the features and the model that they were computed from")
+    if scores.device.type != "cpu":
+        return scores.kthvalue(n - k + 1).values
+    return torch.as_tensor(np.partition(scores.numpy(), n - k)[n - k])

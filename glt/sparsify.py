@@ -1,0 +1,84 @@
+"""Score once, select exactly: the graph half of a ticket, without a model or training."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from glt.edges import PrunableEdges, check_edge_index
+from glt.neighbours import is_symmetric
+from glt.scorers.base import EdgeScorer
+from glt.select import keep_count, keep_top, kth_largest
+
+
+def keep_arcs(data: Data, scorer: EdgeScorer, sparsity: float, undirected: bool = True) -> Tensor:
+    """Which arcs stay when ``sparsity`` of the edges go, lowest scores first.
+
+    Args:
+        data: a graph; ``edge_index`` int64 [2, arcs].
+        scorer: one number per arc.
+        sparsity: fraction of edges removed, in [0, 1); exact to the edge.
+        undirected: whether (u, v) and (v, u) are one edge.
+
+    Returns:
+        bool [arcs]; both arcs of a pair agree, self-loops are True.
+
+    Raises:
+        GltError: a bad index, a directed graph declared undirected, no edges, or none left.
+
+    Cost: O(arcs) time for sorted graphs and symmetric scores (every graph out of PyG's ``coalesce``); else the
+    arcs are matched into pairs by sorting.
+    """
+    edge_index, nodes = data.edge_index, int(data.num_nodes or 0)
+    check_edge_index(edge_index, nodes)
+    data = copy.copy(data)
+    data.num_nodes, data.undirected = nodes, undirected
+    scores = scorer(data)
+    symmetric = undirected and getattr(scorer, "symmetric", False)
+    if symmetric and _is_sorted(edge_index) and is_symmetric(edge_index, nodes):
+        return _keep_symmetric(edge_index, scores, sparsity)
+    edges = PrunableEdges.of(edge_index, nodes, undirected)
+    return edges.to_arcs(keep_top(edges.pool(scores), edges.count(sparsity)))
+
+
+def remove_arcs(data: Data, keep: Tensor) -> Data:
+    """A shallow copy of ``data`` without the arcs where ``keep`` (bool [arcs]) is False.
+
+    Every per-arc attribute (``edge_attr``, ``edge_weight``, ...) loses the same rows; nodes all stay.
+    """
+    num_nodes = data.num_nodes
+    data = data.edge_subgraph(keep)
+    data.num_nodes = num_nodes  # without x, PyG would guess it from the arcs that are left
+    return data
+
+
+def _is_sorted(edge_index: Tensor) -> bool:
+    """Whether arcs are in strictly ascending (source, target) order, hence without duplicates."""
+    source, target = edge_index
+    later = source[1:] > source[:-1]
+    return bool((later | ((source[1:] == source[:-1]) & (target[1:] > target[:-1]))).all())
+
+
+def _keep_symmetric(edge_index: Tensor, scores: Tensor, sparsity: float) -> Tensor:
+    """Exact selection without pair ids: (u < v) stands for its edge, ties go by (u, v) as edge ids would."""
+    source, target = edge_index
+    up = source < target
+    scores = scores.detach()
+    candidates = scores[up]
+    keep = keep_count(candidates.numel(), sparsity, "edges")
+    if keep == candidates.numel():
+        return torch.ones_like(up)
+    threshold = kth_largest(candidates, keep)
+    mask = scores > threshold
+    missing = keep - int((mask & up).sum())
+    tied = (scores == threshold).nonzero().squeeze(1)
+    forward = tied[up[tied]][:missing]
+    backward = tied[source[tied] > target[tied]]
+    order = np.lexsort((source[backward].cpu().numpy(), target[backward].cpu().numpy()))
+    mask[forward] = True
+    mask[backward[torch.from_numpy(order[:missing]).to(backward.device)]] = True
+    return mask | (source == target)

@@ -1,0 +1,1 @@
+"""Registered strategies, one file each."""

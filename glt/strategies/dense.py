@@ -1,0 +1,19 @@
+"""No pruning at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from glt.problem import Problem
+from glt.registry import register
+from glt.schedules.level import Level
+from glt.ticket import Ticket
+
+
+@register("strategies", "dense")
+class Dense:
+    """The full graph and all weights, trained by the recipe: the reference. Levels are not used."""
+
+    def tickets(self, problem: Problem, levels: Iterable[Level]) -> Iterator[Ticket]:
+        """Nothing beyond the dense ticket, which every run has as its level 0."""
+        yield from ()

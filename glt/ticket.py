@@ -1,0 +1,171 @@
+"""Ticket: a sub-graph, a sparse sub-network, the weights they start from, and how they were found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from glt import ticket_file
+from glt.constraints import Masks
+from glt.edges import PrunableEdges
+from glt.errors import GltError
+from glt.sparsify import remove_arcs
+from glt.provenance import versions
+
+State = dict[str, Tensor]
+
+
+@dataclass
+class Ticket:
+    """A graph lottery ticket.
+
+    Attributes:
+        edge_keep: bool [edges]; which edges stay, in the order of :class:`~glt.edges.PrunableEdges`.
+        weight_masks: bool mask by parameter name; True = kept.
+        initial: the whole state dict the ticket is rewound to.
+        fingerprint: of the graph that ``edge_keep`` indexes.
+        undirected: whether both arcs of a pair are one edge.
+        config: how it was found; enough to find it again where dataset and backbone are built in.
+        metrics: what was measured (val, test, epoch, sparsities, cost, ...).
+        trained: the state dict at the best validation epoch, if kept.
+        versions: of glt, torch, PyG and Python that made it.
+    """
+
+    edge_keep: Tensor
+    weight_masks: Masks
+    initial: State
+    fingerprint: str
+    undirected: bool = True
+    config: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    trained: State | None = None
+    versions: dict[str, str] = field(default_factory=versions)
+
+    @property
+    def graph_sparsity(self) -> float:
+        """Fraction of edges removed, counted."""
+        return 1.0 - float(self.edge_keep.double().mean())
+
+    @property
+    def weight_sparsity(self) -> float:
+        """Fraction of the weights under the masks removed, counted."""
+        total = sum(mask.numel() for mask in self.weight_masks.values())
+        return 1.0 - sum(int(mask.sum()) for mask in self.weight_masks.values()) / total
+
+    def apply(self, data: Data) -> Data:
+        """A copy of ``data`` with the pruned edges' arcs removed, per-arc attributes along with them.
+
+        Raises:
+            GltError: ``data`` is another graph than the ticket's.
+        """
+        edges = PrunableEdges.of(data.edge_index, int(data.num_nodes or 0), self.undirected)
+        if edges.fingerprint() != self.fingerprint:
+            raise GltError(
+                f"this ticket belongs to another graph: it has {self.edge_keep.numel()} edges and fingerprint "
+                f"{self.fingerprint[:12]}, the graph given {edges.num_edges} and {edges.fingerprint()[:12]}; "
+                "apply it to the data it was found on"
+            )
+        return remove_arcs(data, edges.to_arcs(self.edge_keep))
+
+    def rewind(self, model: nn.Module) -> nn.Module:
+        """Set ``model`` to the initial weights, pruned ones zero, and return it.
+
+        Raises:
+            GltError: the model has other parameters than the ticket.
+        """
+        return self._set(model, self.initial)
+
+    def restore(self, model: nn.Module) -> nn.Module:
+        """Set ``model`` to the trained weights, pruned ones zero, and return it.
+
+        Raises:
+            GltError: the ticket was saved without them, or the model has other parameters.
+        """
+        if self.trained is None:
+            raise GltError("this ticket holds no trained weights: it was saved with trained=False")
+        return self._set(model, self.trained)
+
+    def _set(self, model: nn.Module, state: State) -> nn.Module:
+        masked = {k: v * self.weight_masks[k].to(v.device) if k in self.weight_masks else v for k, v in state.items()}
+        try:
+            model.load_state_dict(masked)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise GltError(f"this ticket does not fit {type(model).__name__}: {reason}") from None
+        return model
+
+    def save(self, path: str | Path, trained: bool = True) -> str:
+        """Write one safetensors file, atomically; returns its content digest (sha256).
+
+        Args:
+            path: usually ``*.safetensors``.
+            trained: also keep the trained weights, which :meth:`verify` needs.
+        """
+        tensors = {"edges": ticket_file.pack(self.edge_keep)}
+        tensors |= {f"mask/{k}": ticket_file.pack(v) for k, v in self.weight_masks.items()}
+        tensors |= {f"initial/{k}": v for k, v in self.initial.items()}
+        if trained and self.trained is not None:
+            for k, v in self.trained.items():  # only what survives the mask
+                tensors[f"trained/{k}"] = v[self.weight_masks[k].to(v.device)] if k in self.weight_masks else v
+        header = {
+            "num_edges": self.edge_keep.numel(),
+            "fingerprint": self.fingerprint,
+            "undirected": self.undirected,
+            "config": self.config,
+            "metrics": self.metrics,
+            "versions": self.versions,
+        }
+        return ticket_file.write(path, header, tensors)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Ticket:
+        """Read a ticket file. Raises GltError for anything but an intact ticket of a known format."""
+        header, tensors = ticket_file.read(path)
+        try:
+            parts: dict[str, State] = {"mask": {}, "initial": {}, "trained": {}}
+            for name, tensor in tensors.items():
+                if name != "edges":
+                    kind, key = name.split("/", 1)
+                    parts[kind][key] = tensor
+            initial = parts["initial"]
+            masks = {
+                k: ticket_file.unpack(v, tuple(initial[k].shape), f"mask {k!r}") for k, v in parts["mask"].items()
+            }
+            return cls(
+                edge_keep=ticket_file.unpack(tensors["edges"], (int(header["num_edges"]),), "the edge mask"),
+                weight_masks=masks,
+                initial=initial,
+                fingerprint=str(header["fingerprint"]),
+                undirected=bool(header["undirected"]),
+                config=dict(header["config"]),
+                metrics=dict(header["metrics"]),
+                trained=_unfold(parts["trained"], masks) if parts["trained"] else None,
+                versions=dict(header["versions"]),
+            )
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            if isinstance(error, GltError):
+                raise
+            raise GltError(f"{path} is not a valid ticket: {type(error).__name__} {error}") from None
+
+    def verify(self, data: Data | None = None, model: nn.Module | None = None, root: Path | None = None) -> Any:
+        """Recompute sparsities and metrics from the ticket alone; see :func:`glt.verify.verify`."""
+        from glt.verify import verify  # verify builds datasets and backbones, which lie above this file
+
+        return verify(self, data, model, root)
+
+
+def _unfold(trained: State, masks: Masks) -> State:
+    """Trained tensors with zeros where the mask has taken weights out."""
+    full = {}
+    for name, value in trained.items():
+        if name in masks:
+            dense = torch.zeros(masks[name].shape, dtype=value.dtype)
+            dense[masks[name]] = value
+            value = dense
+        full[name] = value
+    return full

@@ -1,0 +1,126 @@
+"""fit: the one training loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch_geometric.data import Data
+
+from glt.constraints import Constraint
+from glt.errors import TrainingError
+from glt.evaluate import forward_of, logits_of, metric_named
+from glt.losses import Loss, cross_entropy
+from glt.registry import checked
+
+
+@checked("train")
+class Recipe:
+    """How a model is trained; the defaults are those of UGS and TEDDY on Planetoid."""
+
+    epochs: Annotated[int, Field(ge=1, description="training epochs")] = 200
+    lr: Annotated[float, Field(gt=0, description="learning rate")] = 0.01
+    weight_decay: Annotated[float, Field(ge=0, description="l2 penalty of the optimiser")] = 5e-4
+    optimizer: Annotated[Literal["adam", "adamw"], Field(description="torch optimiser")] = "adam"
+
+    def build(self, model: nn.Module) -> Optimizer:
+        """The optimiser over all of the model's parameters."""
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.optimizer]
+        return kind(model.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)
+
+
+@dataclass
+class FitResult:
+    """The outcome of one training, read at the best validation epoch.
+
+    Attributes:
+        state: parameters and buffers at that epoch (copies).
+        logits: float [nodes, classes] of that state in evaluation mode.
+        val, test: metric at that epoch, test read nowhere else.
+        epoch: its number, from 1.
+        last_val, last_test: metric after the last epoch, for comparison.
+        epochs: epochs trained.
+        seconds: wall-clock time.
+    """
+
+    state: dict[str, Tensor]
+    logits: Tensor
+    val: float
+    test: float
+    epoch: int
+    last_val: float
+    last_test: float
+    epochs: int
+    seconds: float
+
+
+Constrain = Callable[[nn.Module, Optimizer], Constraint]
+
+
+def fit(
+    model: nn.Module,
+    data: Data,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    metric: str = "accuracy",
+    loss: Loss | None = None,
+    constrain: Constrain | None = None,
+    on_epoch: Callable[[int, float], None] | None = None,
+) -> FitResult:
+    """Train ``model`` in place on the full graph and read it at its best validation epoch.
+
+    The best epoch is the latest of those with the highest validation metric, among epochs at which the weight
+    constraint holds. The global random state is left as it was.
+
+    Args:
+        model: called as :func:`glt.evaluate.forward_of` says.
+        data: a graph with y (int64 [nodes]) and bool train_mask, val_mask, test_mask [nodes].
+        recipe: epochs and optimiser.
+        seed: seed of dropout and whatever else the model draws.
+        metric: a name of :data:`glt.evaluate.METRICS`.
+        loss: function of the logits [nodes, classes]; cross-entropy on the training nodes by default.
+        constrain: installs a constraint, e.g. ``lambda m, o: project_weights(m, o, 0.6)``.
+        on_epoch: called with (epoch, validation metric) after every epoch.
+
+    Raises:
+        TrainingError: the loss became NaN or infinite.
+    """
+    started = time.perf_counter()
+    score, loss = metric_named(metric), loss or cross_entropy(data)
+    val, test = (mask.nonzero().squeeze(1) for mask in (data.val_mask, data.test_mask))
+    forward = forward_of(model, data)
+    devices = [data.x.device] if data.x.is_cuda else []
+    with torch.random.fork_rng(devices), ExitStack() as constraints:
+        torch.manual_seed(seed)
+        optimizer = recipe.build(model)
+        constraint = constraints.enter_context(constrain(model, optimizer)) if constrain else None
+        best: FitResult | None = None
+        for epoch in range(1, recipe.epochs + 1):
+            model.train()
+            optimizer.zero_grad()
+            value = loss(forward())
+            if not bool(torch.isfinite(value)):
+                raise TrainingError(f"the loss became {float(value)} at epoch {epoch}: lower train.lr = {recipe.lr:g}")
+            value.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            logits = logits_of(model, forward)
+            val_now = score(logits[val], data.y[val])
+            if (best is None or val_now >= best.val) and (constraint is None or constraint.holds()):
+                state = {k: v.detach().clone() for k, v in model.state_dict().items()}
+                best = FitResult(state, logits, val_now, 0.0, epoch, val_now, 0.0, recipe.epochs, 0.0)
+            if on_epoch:
+                on_epoch(epoch, val_now)
+    if best is None:
+        raise TrainingError("the weight constraint held at no epoch")
+    best.test = score(best.logits[test], data.y[test])
+    best.last_val, best.last_test = val_now, score(logits[test], data.y[test])
+    best.seconds = time.perf_counter() - started
+    return best

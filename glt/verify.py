@@ -1,0 +1,130 @@
+"""Is a ticket what it says? Everything is recomputed; nothing it says of itself is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from glt.config import SECTIONS, Config
+from glt.errors import GltError
+from glt.evaluate import forward_of, logits_of, metric_named
+from glt.problem import Problem
+from glt.registry import build
+from glt.ticket import Ticket
+
+TOLERANCE = {"graph_sparsity": 1e-9, "weight_sparsity": 1e-9}
+METRIC_TOLERANCE = 2e-3
+"""Another processor rounds otherwise, which may move a node or two across a decision boundary."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One recomputed number beside the one that the ticket carries."""
+
+    name: str
+    stored: float
+    recomputed: float
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether they agree."""
+        return abs(self.stored - self.recomputed) <= self.tolerance
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The checks of one ticket."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all agree."""
+        return all(check.ok for check in self.checks)
+
+
+def verify(
+    ticket: Ticket, data: Data | None = None, model: nn.Module | None = None, root: Path | None = None
+) -> Verification:
+    """Recompute a ticket's sparsities and, where it holds trained weights, its metrics.
+
+    The arcs are really removed and the pruned weights really zero when the metric is computed.
+
+    Args:
+        ticket: the ticket.
+        data: its graph; built from the ticket's config by default.
+        model: a module of its architecture; built from the config by default.
+        root: where dataset files are (default as in :mod:`glt.datasets`).
+
+    Raises:
+        GltError: the data is another graph, the model does not fit, or the config names neither.
+    """
+    data = data if data is not None else build("datasets", _named(ticket, "dataset"))(root)
+    sub = ticket.apply(data)
+    checks = [
+        Check(name, float(ticket.metrics.get(name, float("nan"))), value, TOLERANCE[name])
+        for name, value in (
+            ("graph_sparsity", ticket.graph_sparsity),
+            ("weight_sparsity", ticket.weight_sparsity),
+        )
+    ]
+    if ticket.trained is not None:
+        if model is None:
+            classes = int(max(int(data.y.max()) + 1, data.get("num_classes", 0)))
+            with torch.random.fork_rng([]):
+                model = build("backbones", _named(ticket, "backbone"))(data.x.size(1), classes)
+        model = ticket.restore(model)
+        logits = logits_of(model, forward_of(model, sub))
+        score = metric_named(str(ticket.metrics.get("metric", "accuracy")))
+        for name in ("val", "test"):
+            mask = data[f"{name}_mask"]
+            stored = float(ticket.metrics.get(name, float("nan")))
+            checks.append(Check(name, stored, score(logits[mask], data.y[mask]), METRIC_TOLERANCE))
+    return Verification(tuple(checks))
+
+
+def search_again(ticket: Ticket, root: Path | None = None) -> Verification:
+    """Repeat the whole search from the ticket's config and compare bit by bit.
+
+    Checks count what differs: pruned edges, pruned weights, initial and trained weights; all should be 0. Bits
+    are the same on the same machine with the same number of threads and library versions.
+
+    Raises:
+        GltError: the config does not name a built-in dataset and backbone.
+    """
+    sections = {part: _named(ticket, part) for part in (*SECTIONS, "train")}
+    config = Config(**sections, seeds=(int(ticket.config.get("seed", 0)),))  # type: ignore[arg-type]
+    problem = Problem(config.dataset(root), config.backbone, config.train, config.seeds[0])
+    number = ticket.config.get("level", 0)
+    if number == 0:
+        again = problem.dense_ticket()
+    else:
+        levels = [level for level in config.schedule if level.number == number]
+        if not levels:
+            raise GltError(f"the ticket's level {number} is not in its schedule: {ticket.config['schedule']}")
+        again = next(iter(config.strategy.tickets(problem, levels)))
+    differing = {
+        "edges that differ": int((ticket.edge_keep != again.edge_keep).sum()),
+        "masked weights that differ": _differing(ticket.weight_masks, again.weight_masks),
+        "initial weights that differ": _differing(ticket.initial, again.initial),
+    }
+    if ticket.trained is not None and again.trained is not None:
+        kept = {k: v * again.weight_masks[k] if k in again.weight_masks else v for k, v in again.trained.items()}
+        differing["trained weights that differ"] = _differing(ticket.trained, kept)
+    return Verification(tuple(Check(name, 0, count, 0) for name, count in differing.items()))
+
+
+def _differing(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> int:
+    return sum(int((value != b[name]).sum()) for name, value in a.items())
+
+
+def _named(ticket: Ticket, part: str) -> object:
+    if part not in ticket.config:
+        raise GltError(f"the ticket does not name its {part} (it was found on a user's own): pass it to verify()")
+    return ticket.config[part]
