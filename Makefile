@@ -96,7 +96,7 @@ export TRY_SCATTER
 SCATTER_LOG := $(VENV)/torch-scatter.log
 
 $(HAS_SCATTER): $(HAS_TORCH)
-	@echo "[3/4] torch-scatter (compiled against this torch the first time: about 5 minutes)"
+	@echo "[3/4] torch-scatter (compiled against this torch the first time: 5 to 10 minutes)"
 	@install() { $(PIP) install --no-build-isolation "$$@" torch-scatter; }; \
 	works() { $(BIN)/python -c "$$TRY_SCATTER"; }; \
 	rebuild() { $(PIP) cache remove 'torch_scatter-*'; install --force-reinstall --no-deps; }; \

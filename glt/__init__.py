@@ -36,8 +36,8 @@ __all__ = [
     "keep_top",
     "load",
     "names",
-    "prunable_weights",
     "project_weights",
+    "prunable_weights",
     "register",
     "transforms",
 ]

@@ -33,7 +33,7 @@ class Config:
     strategy: Any = "teddy"
     schedule: Any = "oneshot"
     train: Any = dataclasses.field(default_factory=dict)
-    seeds: Annotated[int | tuple[int, ...], Field(description="how many seeds (0 to n-1), or the seeds")] = 1
+    seeds: Annotated[Any, Field(description="how many seeds (0 to n-1), or the seeds")] = 1
 
     def __post_init__(self) -> None:
         """Build every section, so that any mistake is found before anything runs."""
@@ -43,15 +43,17 @@ class Config:
             if not isinstance(self.train, Mapping):
                 raise GltError(f"config: train = {self.train!r} is not a mapping of options, e.g. {{epochs: 200}}")
             object.__setattr__(self, "train", Recipe(**self.train))
-        seeds = tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
-        if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-            raise GltError(f"config: seeds = {self.seeds!r}: give a count of at least 1, or different numbers, e.g. [0, 1]")
+        seeds = tuple(range(self.seeds) if isinstance(self.seeds, int) else self.seeds or ())
+        if not seeds or not all(type(s) is int and s >= 0 for s in seeds) or len(set(seeds)) < len(seeds):
+            raise GltError(
+                f"config: seeds = {self.seeds!r}: give a count of at least 1, or different numbers, e.g. [0, 1]"
+            )
         object.__setattr__(self, "seeds", seeds)
 
     def spec(self) -> dict[str, Any]:
         """What defines the experiment: every section without options at their defaults; no name, no seeds."""
         sections = {section: spec_of(getattr(self, section)) for section in SECTIONS}
-        return json.loads(json.dumps({**sections, "train": spec_of(self.train)}))  # type: ignore[no-any-return]
+        return json.loads(json.dumps({**sections, "train": spec_of(self.train)}))
 
     @property
     def id(self) -> str:
@@ -63,7 +65,9 @@ class Config:
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     @classmethod
-    def load(cls, path: str | Path | None, overrides: Sequence[str] = (), sections: Mapping[str, Any] | None = None) -> Config:
+    def load(
+        cls, path: str | Path | None, overrides: Sequence[str] = (), sections: Mapping[str, Any] | None = None
+    ) -> Config:
         """A config from a YAML file (or none) with sections replaced and single options overridden.
 
         Args:
@@ -97,7 +101,7 @@ def _read(path: str | Path) -> dict[str, Any]:
 def _override(tree: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     section, _, option = key.strip().partition(".")
-    if not sign or not section or "." in option.split("=")[0] and section not in SECTIONS:
+    if not sign or not section or ("." in option.split("=")[0] and section not in SECTIONS):
         raise GltError(f"override {override!r} is not of the form section.option=value, e.g. strategy.weight=10")
     if section not in _fields():
         raise GltError(f"override {override!r}: {unknown('section', section, _fields())}")
@@ -124,8 +128,8 @@ def _override(tree: dict[str, Any], override: str) -> None:
 
 
 def _fields() -> list[str]:
-    return [field.name for field in dataclasses.fields(Config)]  # type: ignore[arg-type]
+    return [field.name for field in dataclasses.fields(Config)]
 
 
 def _default(section: str) -> Any:
-    return next(f.default for f in dataclasses.fields(Config) if f.name == section)  # type: ignore[arg-type]
+    return next(f.default for f in dataclasses.fields(Config) if f.name == section)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -110,7 +111,7 @@ def write(path: Path, edges: EdgeList) -> None:
     check_suffix(path)
     with atomic(path) as temporary:
         if path.suffix == ".npz":
-            extra = {"edge_index": edges.arcs, "num_nodes": np.int64(edges.num_nodes), **edges.columns}
+            extra: dict[str, Any] = {"edge_index": edges.arcs, "num_nodes": np.int64(edges.num_nodes), **edges.columns}
             np.savez_compressed(temporary, **extra)
             return
         import pandas as pd

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -85,18 +84,16 @@ def run(
         problem = Problem(data, config.backbone, config.train, seed, config=setting, on_epoch=watch)
         problem.check(levels)
         try:
-            yield done[0] or _save(run, problem, Level(0, 0.0, 0.0), problem.dense_ticket(), problem.dense.seconds)
+            yield done[0] or _save(run, problem, Level(0, 0.0, 0.0), problem.dense_ticket())
         except TrainingError as error:
             yield _failed(run, problem, Level(0, 0.0, 0.0), error)
             continue
         if done[0]:
-            problem.dense = _restored(problem, Ticket.load(run.path(seed, 0)))
+            problem.dense = _restored(problem, Ticket.load(run.path(seed, 0)), done[0]["search_s"])
         yield from _levels(run, problem, levels, done)
 
 
-def _levels(
-    run: Run, problem: Problem, levels: list[Level], done: dict[int, Record | None]
-) -> Iterator[Record]:
+def _levels(run: Run, problem: Problem, levels: list[Level], done: dict[int, Record | None]) -> Iterator[Record]:
     """The records of one seed's levels, in order; only missing ones are searched for."""
     missing = [level for level in levels if not done[level.number]]
     tickets = run.config.strategy.tickets(problem, missing)
@@ -104,17 +101,16 @@ def _levels(
         if record := done[level.number]:
             yield record
             continue
-        started = time.perf_counter()
         try:
             ticket = next(tickets)
         except TrainingError as error:
             yield _failed(run, problem, level, error)
             tickets = run.config.strategy.tickets(problem, missing[missing.index(level) + 1 :])
             continue
-        yield _save(run, problem, level, ticket, time.perf_counter() - started)
+        yield _save(run, problem, level, ticket)
 
 
-def _restored(problem: Problem, ticket: Ticket) -> FitResult:
+def _restored(problem: Problem, ticket: Ticket, seconds: float) -> FitResult:
     """The dense training as its ticket holds it; logits are computed again, to the same bits."""
     model = ticket.restore(problem.model())
     m = ticket.metrics
@@ -127,11 +123,11 @@ def _restored(problem: Problem, ticket: Ticket) -> FitResult:
         last_val=m["last_val"],
         last_test=m["last_test"],
         epochs=m["search_epochs"],
-        seconds=0.0,
+        seconds=seconds,
     )
 
 
-def _save(run: Run, problem: Problem, level: Level, ticket: Ticket, seconds: float) -> Record:
+def _save(run: Run, problem: Problem, level: Level, ticket: Ticket) -> Record:
     """Write the ticket, then its record: a kill in between costs the record alone, which comes again."""
     path = run.path(problem.seed, level.number)
     ticket.metrics |= {"dense_val": problem.dense.val, "dense_test": problem.dense.test}
@@ -143,9 +139,9 @@ def _save(run: Run, problem: Problem, level: Level, ticket: Ticket, seconds: flo
         **{k: v for k, v in ticket.metrics.items() if k != "search_epochs"},
         "avg_degree": round(float(degrees.mean()), 4),
         "isolated": int((degrees == 0).sum()),
-        "params": sum(int(mask.sum()) for mask in ticket.weight_masks.values()),
+        "params": _parameters(ticket),
         "ticket_bytes": path.stat().st_size,
-        "search_s": round(seconds, 3),
+        "search_s": round(ticket.seconds, 3),
         "search_epochs": ticket.metrics["search_epochs"],
         "peak_mb": peak_mb(),
         "ticket_sha256": sha256,
@@ -156,8 +152,20 @@ def _save(run: Run, problem: Problem, level: Level, ticket: Ticket, seconds: flo
     return record
 
 
+def _parameters(ticket: Ticket) -> int:
+    """Parameters that are left: kept weights, and everything without a mask."""
+    return sum(
+        int(ticket.weight_masks[k].sum()) if k in ticket.weight_masks else v.numel() for k, v in ticket.initial.items()
+    )
+
+
 def _failed(run: Run, problem: Problem, level: Level, error: Exception) -> Record:
-    record = {**_point(run, problem, level), **provenance(problem.data.x.device), "status": "failed", "error": str(error)}
+    record = {
+        **_point(run, problem, level),
+        **provenance(problem.data.x.device),
+        "status": "failed",
+        "error": str(error),
+    }
     run.results.append(record)
     return record
 

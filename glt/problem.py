@@ -61,7 +61,7 @@ class Problem:
         self.data = data
         self.recipe = recipe or Recipe()
         self.seed = seed
-        self.metric = metric or getattr(data, "metric", "accuracy")
+        self.metric: str = metric or getattr(data, "metric", None) or "accuracy"
         self.config = config or {}
         self.on_epoch = on_epoch
         self.edges = PrunableEdges.of(data.edge_index, data.num_nodes, undirected)
@@ -156,6 +156,7 @@ class Problem:
             undirected=self.undirected,
             config={**self.config, "seed": self.seed, "level": level.number},
             trained={k: v.cpu() for k, v in result.state.items()},
+            seconds=sum(r.seconds for r in (result, *spent)),
         )
         ticket.metrics = {
             "metric": self.metric,

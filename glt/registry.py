@@ -80,7 +80,7 @@ def checked(label: str) -> Callable[[type[T]], type[T]]:
                 raise GltError(f"{label}: {one_line(error)}") from None
 
         made.__init__ = init
-        return made  # type: ignore[no-any-return]
+        return made
 
     return wrap
 

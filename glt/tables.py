@@ -8,7 +8,7 @@ from rich.table import Table
 
 from glt.summary import Row
 
-COLUMNS = ("level", "graph sparsity", "weight sparsity", "seeds", "validation", "test", "against dense")
+COLUMNS = ("level", "graph", "weight", "seeds", "val", "test", "against dense")
 
 
 def cells(row: Row) -> tuple[str, ...]:

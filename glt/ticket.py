@@ -14,8 +14,8 @@ from glt import ticket_file
 from glt.constraints import Masks
 from glt.edges import PrunableEdges
 from glt.errors import GltError
-from glt.sparsify import remove_arcs
 from glt.provenance import versions
+from glt.sparsify import remove_arcs
 
 State = dict[str, Tensor]
 
@@ -34,6 +34,7 @@ class Ticket:
         metrics: what was measured (val, test, epoch, sparsities, cost, ...).
         trained: the state dict at the best validation epoch, if kept.
         versions: of glt, torch, PyG and Python that made it.
+        seconds: what the search took; not saved, so that the same search gives the same file.
     """
 
     edge_keep: Tensor
@@ -45,6 +46,7 @@ class Ticket:
     metrics: dict[str, Any] = field(default_factory=dict)
     trained: State | None = None
     versions: dict[str, str] = field(default_factory=versions)
+    seconds: float = 0.0
 
     @property
     def graph_sparsity(self) -> float:
@@ -133,9 +135,7 @@ class Ticket:
                     kind, key = name.split("/", 1)
                     parts[kind][key] = tensor
             initial = parts["initial"]
-            masks = {
-                k: ticket_file.unpack(v, tuple(initial[k].shape), f"mask {k!r}") for k, v in parts["mask"].items()
-            }
+            masks = {k: ticket_file.unpack(v, tuple(initial[k].shape), f"mask {k!r}") for k, v in parts["mask"].items()}
             return cls(
                 edge_keep=ticket_file.unpack(tensors["edges"], (int(header["num_edges"]),), "the edge mask"),
                 weight_masks=masks,

@@ -109,7 +109,7 @@ def fit(
             value = loss(forward())
             if not bool(torch.isfinite(value)):
                 raise TrainingError(f"the loss became {float(value)} at epoch {epoch}: lower train.lr = {recipe.lr:g}")
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             optimizer.step()
             logits = logits_of(model, forward)
             val_now = score(logits[val], data.y[val])

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 from torch_geometric import datasets as pyg
-from torch_geometric.data import Data
 from torch_geometric.utils import contains_self_loops, is_undirected
 
 from glt import registry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any
 
 import torch
@@ -45,7 +46,7 @@ class GNN(nn.Module):
 
     def plain(self, conv: Any, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
         """One convolution as PyG runs it."""
-        return conv(x, edge_index)  # type: ignore[no-any-return]
+        return conv(x, edge_index)
 
     def prepare(self, data: Data) -> tuple[Tensor | SparseMatrix, Any]:
         """Arguments for :meth:`forward`, made once per graph from ``x``, ``edge_index``, ``edge_weight``."""
@@ -72,10 +73,10 @@ class GNN(nn.Module):
                     out = out + x
                 out = dropout(out.relu_(), self.dropout, self.training)
             x = out
-        return x  # type: ignore[no-any-return]
+        return x
 
 
 def widths(in_channels: int, hidden: int, out_channels: int, layers: int) -> list[tuple[int, int]]:
     """(input, output) widths of every layer."""
     sizes = [in_channels, *[hidden] * (layers - 1), out_channels]
-    return list(zip(sizes[:-1], sizes[1:], strict=True))
+    return list(pairwise(sizes))

@@ -77,7 +77,7 @@ class GATModel(GNN):
         logits = (h * conv.att_src).sum(-1)[graph.source] + (h * conv.att_dst).sum(-1)[graph.target]
         alpha = softmax(F.leaky_relu(logits, conv.negative_slope), ptr=graph.ptr)
         alpha = F.dropout(alpha, conv.dropout, self.training)
-        out: Tensor = _Attend.apply(alpha.t(), h.transpose(0, 1), graph)  # type: ignore[no-untyped-call]
+        out: Tensor = _Attend.apply(alpha.t(), h.transpose(0, 1), graph)
         out = out.transpose(0, 1)
         return (out.flatten(1) if conv.concat else out.mean(1)) + conv.bias
 

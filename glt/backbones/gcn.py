@@ -43,4 +43,4 @@ class GCNModel(GNN):
 
     def plain(self, conv: Any, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
         """Edge weights enter the normalisation, as in PyG."""
-        return conv(x, edge_index, edge_weight)  # type: ignore[no-any-return]
+        return conv(x, edge_index, edge_weight)

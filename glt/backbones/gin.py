@@ -27,9 +27,7 @@ class GIN:
 
     def __call__(self, in_channels: int, out_channels: int) -> nn.Module:
         """A freshly initialised model."""
-        convs = [
-            GINConv(self._mlp(i, o)) for i, o in widths(in_channels, self.hidden, out_channels, self.layers)
-        ]
+        convs = [GINConv(self._mlp(i, o)) for i, o in widths(in_channels, self.hidden, out_channels, self.layers)]
         return GINModel(convs, self.dropout, self.residual)
 
     def _mlp(self, in_channels: int, out_channels: int) -> nn.Sequential:

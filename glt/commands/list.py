@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -18,7 +19,7 @@ def list_(family: str | None, as_json: bool) -> None:
     FAMILY is one of datasets, scorers, schedules, backbones, strategies; all without it.
     """
     families = [family] if family else list(FAMILIES)
-    tree = {
+    tree: dict[str, dict[str, Any]] = {
         f: {
             name: {
                 "about": " ".join((get(f, name).__doc__ or "").split("\n\n")[0].split()),

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 @click.option("--graph-sparsity", type=float, help="One level: fraction of edges removed, in [0, 1).")
 @click.option("--weight-sparsity", type=float, help="One level: fraction of weights removed, in [0, 1).")
 @click.option("--seeds", type=click.IntRange(min=1), help="Number of seeds, 0 to n-1.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Results go here.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Results go here."
+)
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of dataset files (default: $GLT_DATA).")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads (default: torch's choice).")
@@ -55,7 +57,8 @@ def run(
     glt run configs/demo.yaml
     glt run configs/demo.yaml -o strategy.weight=0 -o seeds=5
     glt run --dataset cora --backbone gcn --graph-sparsity 0.4 --weight-sparsity 0.67
-    """
+    """  # noqa: D301 - click reads the backspace
+    from glt.allocator import keep_freed_memory
     from glt.config import Config
     from glt.errors import GltError
     from glt.pipeline import Run
@@ -69,17 +72,20 @@ def run(
 
     import torch
 
+    keep_freed_memory()
     if device != "cpu" and not (device.partition(":")[0] == "cuda" and torch.cuda.is_available()):
         raise GltError(f"device {device!r} is not available here; use cpu")
     if threads:
         torch.set_num_threads(threads)
-    records = _records(experiment, root, device, as_json, quiet)
+    records = run_with_progress(experiment, root, device, as_json, quiet)
     if not as_json:
         _report(experiment, records)
     sys.exit(1 if any(record["status"] == "failed" for record in records) else 0)
 
 
-def _records(experiment: Run, root: Path | None, device: str, as_json: bool, quiet: bool) -> list[Record]:
+def run_with_progress(
+    experiment: Run, root: Path | None, device: str = "cpu", as_json: bool = False, quiet: bool = False
+) -> list[Record]:
     """Run with live progress on stderr; with ``as_json`` each record is printed as it comes."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -90,7 +96,7 @@ def _records(experiment: Run, root: Path | None, device: str, as_json: bool, qui
     epochs = config.train.epochs
     points = len(config.seeds) * (1 + len(list(config.schedule)) * (config.strategy.name != "dense"))
     columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    records = []
+    records: list[Record] = []
     with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
         task = progress.add_task(f"{config.dataset.name}, {config.backbone.name}", total=points * epochs)
 

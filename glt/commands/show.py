@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -15,11 +16,11 @@ def show(ticket: str, as_json: bool) -> None:
     from glt.ticket import Ticket
 
     loaded = Ticket.load(ticket)
-    layers = {
+    layers: dict[str, dict[str, Any]] = {
         name: {"shape": list(mask.shape), "kept": int(mask.sum()), "density": float(mask.double().mean())}
         for name, mask in loaded.weight_masks.items()
     }
-    tree = {
+    tree: dict[str, Any] = {
         "ticket": ticket,
         "edges": loaded.edge_keep.numel(),
         "edges_kept": int(loaded.edge_keep.sum()),

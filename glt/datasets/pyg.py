@@ -58,7 +58,10 @@ class PygSource:
         path = cache_dir() / made_of / self.family / f"{self.title}.pt"
         once(path, lambda scratch: self._process(raw, scratch))
         try:
-            return Data.from_dict(torch.load(path, weights_only=True))  # tensors only, nothing is unpickled
+            with _quiet():
+                data = Data.from_dict(torch.load(path, weights_only=True))  # tensors, nothing is unpickled
+            data.x = data.x.to_dense()
+            return data
         except Exception as error:
             raise GltError(f"{self}: the cached {path} is damaged ({_line(error)}); remove it") from error
 
@@ -90,13 +93,15 @@ class PygSource:
         return raw
 
     def _process(self, raw: Path, scratch: Path) -> Path:
-        """Let PyG's class read the files in ``raw``; a file in ``scratch`` with the tensors it made."""
+        """Let PyG's class read the files in ``raw``; a file in ``scratch`` with what it made."""
         link(raw, self.raw_names, scratch / self.title / "raw")
         try:
             for name in self.raw_names:
                 self.check(scratch / self.title / "raw" / name)
             with _quiet():
                 data = self.cls(str(scratch), self.title)[0]
+                if 4 * int(data.x.count_nonzero()) < data.x.numel():  # bags of words: a hundredth on the disk
+                    data.x = data.x.to_sparse_csr()
         except Exception as error:
             raise GltError(f"{self}: cannot use the files in {raw}: {_line(error)}") from error
         torch.save(data.to_dict(), scratch / "data.pt")

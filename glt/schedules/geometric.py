@@ -25,7 +25,7 @@ class Geometric:
     def __post_init__(self) -> None:
         """Check that there is a level, and that levels ascend."""
         numbers = self._numbers()
-        if not numbers or numbers[0] < 0 or any(a >= b for a, b in zip(numbers, numbers[1:], strict=False)):
+        if not numbers or numbers[0] < 0 or sorted(set(numbers)) != list(numbers):
             raise GltError(f"levels = {self.levels!r}: give a count of at least 1, or ascending numbers, e.g. [5, 10]")
 
     def _numbers(self) -> tuple[int, ...]:

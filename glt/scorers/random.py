@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -30,11 +31,11 @@ class Random:
         low, high = np.minimum(source, target), np.maximum(source, target)
         if not getattr(data, "undirected", True):
             low, high = source, target
-        key = _mix(_mix(low + _mix(np.uint64([self.seed + 1]))) ^ high)
+        key = _mix(_mix(low + _mix(np.array([self.seed + 1], dtype=np.uint64))) ^ high)
         return torch.from_numpy((key >> np.uint64(40)).astype(np.float32) / 2**24).to(data.edge_index.device)
 
 
-def _mix(x: np.ndarray) -> np.ndarray:
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is the point
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

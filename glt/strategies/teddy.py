@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -18,8 +19,7 @@ from glt.ticket import Ticket
 
 @register("strategies", "teddy")
 class TeddyStrategy:
-    """One-shot at every level (Seo, Yun and Yang, "TEDDY: Trimming Edges with Degree-based Discrimination
-    Strategy", ICLR 2024)."""
+    """Edges by degree, weights by l0 projection, taught by the dense model (Seo et al., "TEDDY", ICLR 2024)."""
 
     scorer: Annotated[Any, Field(description="edge scorer, a name or {name: ..., options}")] = "teddy"
     weight: Annotated[float, Field(ge=0, description="lambda of the distillation; 0 trains without a teacher")] = 10.0
@@ -51,7 +51,7 @@ class TeddyStrategy:
             result = problem.fit(
                 problem.subgraph(keep),
                 loss=loss,
-                constrain=lambda m, o, level=level: project_weights(m, o, level.weight_sparsity, biases=self.biases),
+                constrain=partial(project_weights, sparsity=level.weight_sparsity, biases=self.biases),
                 phase=f"level {level.number}",
             )
             prunable = prunable_weights(problem.model(), self.biases)

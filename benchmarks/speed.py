@@ -1,0 +1,157 @@
+"""Speed of glt beside other implementations, measured on this machine.
+
+    python benchmarks/speed.py                  # both benchmarks; half an hour on two cores
+    python benchmarks/speed.py scoring          # TEDDY scoring and pruning of large graphs; speed_scoring.py
+    python benchmarks/speed.py epoch            # training epochs; speed_epoch.py
+    python benchmarks/speed.py --quick          # does it run? Small, and nothing is written
+
+What is measured, against what, and how to read it is said at the top of speed_scoring.py and speed_epoch.py.
+Records go to benchmarks/results/speed.jsonl, in the place of earlier ones of the same parameters, device and number
+of threads. Fields of every record: ``benchmark``, ``parameters``, ``unit``, ``ours`` and ``peer`` (medians),
+``ours_iqr`` and ``peer_iqr`` (lower and upper quartile), ``ratio`` (peer / ours: above 1, glt is faster),
+``repetitions`` and ``peer_repetitions``, then details of the benchmark and what :mod:`glt.provenance` adds. torch
+uses its default number of threads (set OMP_NUM_THREADS to change it). Let nothing else run meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+import machine
+import speed_epoch
+import speed_scoring
+from rich.console import Console
+from rich.table import Table
+
+from glt.errors import GltError
+from glt.provenance import provenance
+from glt.results import Record
+
+OUTPUT = Path(__file__).resolve().parent / "results" / "speed.jsonl"
+
+
+@click.command(help=__doc__.split("\n")[0])
+@click.argument("benchmark", type=click.Choice(["scoring", "epoch", "all"]), default="all")
+@click.option("--quick", is_flag=True, help="A smoke run: small sizes, few epochs, nothing is written.")
+@click.option("--arcs", type=int, multiple=True, help="scoring: sizes instead of 1, 10 and 50 million.")
+@click.option("--dataset", multiple=True, help="epoch: these datasets instead of Cora and CiteSeer.")
+@click.option("--backbone", type=click.Choice(list(speed_epoch.BACKBONES)), multiple=True, help="epoch: these alone.")
+@click.option("--output", type=click.Path(path_type=Path), default=OUTPUT, help="The file of records.")
+def main(
+    benchmark: str,
+    quick: bool,
+    arcs: tuple[int, ...],
+    dataset: tuple[str, ...],
+    backbone: tuple[str, ...],
+    output: Path,
+) -> None:
+    console = Console(width=None if Console().is_terminal else 120)
+    console.print(", ".join(f"{key} {value}" for key, value in provenance().items()))
+    output = None if quick else output
+    try:
+        if benchmark != "epoch":
+            records = _finished(_scoring(console, quick, arcs), output)
+            console.print(_scoring_table(records), _peer_table(records))
+        if benchmark != "scoring":
+            console.print(_epoch_table(_finished(_epoch(console, quick, dataset, backbone), output)))
+    except GltError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _finished(groups: Iterable[list[Record]], output: Path | None) -> list[Record]:
+    """All records, each group written as soon as it is there."""
+    done: list[Record] = []
+    for group in groups:
+        records = [{**record, **provenance()} for record in group]
+        if output:
+            machine.replace_records(output, records)
+        done += records
+    return done
+
+
+def _scoring(console: Console, quick: bool, arcs: tuple[int, ...]) -> Iterator[list[Record]]:
+    if speed_scoring.networkit() is None:
+        console.print("networkit is not installed: scoring has no peer (pip install networkit)")
+    speeds = machine.bandwidth(64 if quick else 512)
+    for size in arcs or ((100_000,) if quick else speed_scoring.ARCS):
+        console.print(f"scoring: {size:,} arcs")
+        repetitions = 3 if quick else 20 if size <= 1_000_000 else 9 if size <= 10_000_000 else 5
+        yield speed_scoring.run(size, repetitions, speeds)
+
+
+def _epoch(
+    console: Console, quick: bool, dataset: tuple[str, ...], backbone: tuple[str, ...]
+) -> Iterator[list[Record]]:
+    rounds, warm_up, epochs = (1, 1, 2) if quick else (5, 5, 10)
+    for name in dataset or (speed_epoch.DATASETS[:1] if quick else speed_epoch.DATASETS):
+        for kind in backbone or tuple(speed_epoch.BACKBONES):
+            console.print(f"epoch: {kind} on {name}")
+            yield [speed_epoch.run(name, kind, rounds, warm_up, epochs)]
+
+
+def _scoring_table(records: list[Record]) -> Table:
+    speeds = records[0]
+    table = _table(
+        f"TEDDY: score, select, remove; times in ms (copy {speeds['copy_gb_s']}, clone {speeds['clone_gb_s']} GB/s)",
+        ["arcs", "median (IQR)", "M arcs/s", "score", "select", "remove", "of floor", "extra bytes per arc"],
+    )
+    for r in {r["parameters"]["arcs"]: r for r in records}.values():
+        table.add_row(
+            f"{r['parameters']['arcs']:,}",
+            _spread(r["ours"], r["ours_iqr"]),
+            f"{r['arcs_per_s'] / 1e6:.1f}",
+            *(f"{r[f'{stage}_ms']:.1f}" for stage in ("score", "select", "remove")),
+            f"{r['of_floor']:.1%}",
+            f"{r['extra_bytes_per_arc']:.1f}",
+        )
+    return table
+
+
+def _peer_table(records: list[Record]) -> Table:
+    table = _table(
+        "networkit's sparsifiers on the same graph; times in ms, ratio: networkit / glt",
+        ["arcs", "sparsifier", "median (IQR)", "ratio", "convert", "score", "filter", "sparsity"],
+    )
+    for r in records:
+        cells = [f"{r['parameters']['arcs']:,}"]
+        if r["peer"] is not None:
+            stages = (f"{r[f'peer_{stage}_ms']:.0f}" for stage in ("convert", "score", "filter"))
+            name, spread = r["peer_name"].removeprefix("networkit "), _spread(r["peer"], r["peer_iqr"])
+            cells += [name, spread, f"{r['ratio']:.1f}", *stages, f"{r['peer_graph_sparsity']:.3f}"]
+        table.add_row(*cells)
+    return table
+
+
+def _epoch_table(records: list[Record]) -> Table:
+    table = _table(
+        "One training epoch of a TEDDY level, 2 x 512; times in ms, ratio: stock PyG / glt",
+        ["dataset", "backbone", "glt (IQR)", "stock PyG (IQR)", "ratio", "prepare", "epochs each"],
+    )
+    for r in records:
+        table.add_row(
+            r["parameters"]["dataset"],
+            r["parameters"]["backbone"],
+            _spread(r["ours"], r["ours_iqr"]),
+            _spread(r["peer"], r["peer_iqr"]),
+            f"{r['ratio']:.2f}",
+            f"{r['prepare_ms']:.1f}",
+            str(r["repetitions"]),
+        )
+    return table
+
+
+def _table(title: str, columns: list[str]) -> Table:
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("dataset", "backbone", "sparsifier") else "right")
+    return table
+
+
+def _spread(median: float, iqr: list[float]) -> str:
+    return f"{median:.1f} ({iqr[0]:.1f}-{iqr[1]:.1f})"
+
+
+if __name__ == "__main__":
+    main()

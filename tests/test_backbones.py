@@ -1,0 +1,343 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import torch_geometric
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference.graphs import arcs_of, directed
+from torch import nn
+from torch_geometric.data import Data
+
+from glt.backbones.dropout import dropout
+from glt.errors import GltError
+from glt.evaluate import forward_of
+from glt.registry import build, get, names, options
+
+NODES, FEATURES, CLASSES = 30, 20, 4
+BACKBONES = names("backbones")
+
+
+def model_of(name, **spec):
+    known = {option.name for option in options(get("backbones", name))}
+    spec = {k: v for k, v in {"hidden": 16, "dropout": 0.0, **spec}.items() if k in known}
+    torch.manual_seed(7)
+    model = build("backbones", {"name": name, **spec})(FEATURES, CLASSES)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.normal_()  # biases start at zero, where a missing one goes unnoticed
+    return model
+
+
+def graph(density=0.1, weighted=False, seed=0):
+    """A directed multigraph with loops on nodes 0 to 4, and without any arc at nodes 25 to 29."""
+    rng = np.random.default_rng(seed)
+    arcs = np.concatenate([rng.integers(25, size=(2, 120)), np.tile(np.arange(5), (2, 1))], axis=1)
+    arcs = np.concatenate([arcs, arcs[:, :6]], axis=1)[:, rng.permutation(131)]
+    x = rng.normal(size=(NODES, FEATURES)) * (rng.random((NODES, FEATURES)) < density)
+    data = Data(x=torch.from_numpy(x).float(), edge_index=torch.from_numpy(arcs))
+    if weighted:
+        data.edge_weight = torch.from_numpy(rng.random(131)).float() + 0.1
+    return data
+
+
+def plain(model, data):
+    x = data.x if data.x.layout == torch.strided else data.x.to_dense()
+    return model(x, data.edge_index, data.get("edge_weight"))
+
+
+def prepared(model, data):
+    return model(*model.prepare(data))
+
+
+def run(model, call, data):
+    """Output and gradients of a loss that treats every output apart."""
+    model.zero_grad()
+    out = call(model, data)
+    (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+    return out.detach(), {name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+def assert_same(one, two, rtol=1e-4, atol=1e-5):
+    torch.testing.assert_close(one[0], two[0], rtol=rtol, atol=atol)
+    assert one[1].keys() == two[1].keys()
+    for name, gradient in one[1].items():
+        torch.testing.assert_close(gradient, two[1][name], rtol=rtol, atol=atol, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("density", [0.1, 1.0], ids=["bag of words", "dense"])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_prepared_graph_changes_neither_outputs_nor_gradients(name, layers, residual, density):
+    model, data = model_of(name, layers=layers, residual=residual), graph(density)
+    one = run(model, plain, data)
+    assert one[0].shape == (NODES, CLASSES)
+    assert_same(one, run(model, prepared, data))
+    data.x = data.x.to_sparse_csr()
+    assert_same(one, run(model, prepared, data))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_edge_weights_mean_the_same_both_ways(name):
+    model, data = model_of(name), graph(weighted=True)
+    weighted = run(model, plain, data)
+    assert_same(weighted, run(model, prepared, data))
+    unweighted = plain(model, graph()).detach()
+    assert torch.equal(weighted[0], unweighted) == (name != "gcn")  # as PyG: GCN alone uses them
+
+
+def test_gcn_is_differentiable_in_its_edge_weights():
+    model, data = model_of("gcn"), graph(weighted=True)
+    data.edge_weight.requires_grad_()
+    plain(model, data).square().sum().backward()
+    assert bool((data.edge_weight.grad != 0).any())
+
+
+@settings(max_examples=25)
+@given(directed(), st.sampled_from(BACKBONES))
+def test_any_small_graph_is_prepared_faithfully(small, name):
+    edge_index, nodes = small
+    data = Data(x=torch.linspace(-1, 1, nodes * FEATURES).view(nodes, FEATURES), edge_index=edge_index)
+    model = model_of(name)
+    assert_same(run(model, plain, data), run(model, prepared, data))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_residual_is_used_where_widths_agree(name):
+    data = graph()
+    without, with_it = (plain(model_of(name, layers=3, residual=r), data) for r in (False, True))
+    assert not torch.allclose(without, with_it)
+    without, with_it = (plain(model_of(name, layers=2, residual=r), data) for r in (False, True))
+    assert torch.equal(without, with_it)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_residual_adds_features_that_are_kept_sparse_too(name):
+    model, data = model_of(name, hidden=FEATURES, heads=4, residual=True), graph()
+    assert_same(run(model, plain, data), run(model, prepared, data))
+
+
+class Stack(nn.Module):
+    """Convolutions with ReLU between them, written out."""
+
+    def __init__(self, *convs):
+        super().__init__()
+        self.convs = nn.ModuleList(convs)
+
+    def forward(self, x, edge_index, edge_weight=None):
+        for conv in self.convs[:-1]:
+            x = F.relu(conv(x, edge_index))
+        return self.convs[-1](x, edge_index)
+
+
+def two_linear(i, o):
+    return nn.Sequential(nn.Linear(i, o), nn.ReLU(), nn.Linear(o, o))
+
+
+PYG = {
+    "gcn": lambda: torch_geometric.nn.GCN(FEATURES, 16, 3, CLASSES),
+    "sage": lambda: torch_geometric.nn.GraphSAGE(FEATURES, 16, 3, CLASSES),
+    "gat": lambda: Stack(
+        torch_geometric.nn.GATConv(FEATURES, 2, heads=8),
+        torch_geometric.nn.GATConv(16, 2, heads=8),
+        torch_geometric.nn.GATConv(16, CLASSES),
+    ),
+    "gin": lambda: Stack(
+        torch_geometric.nn.GINConv(two_linear(FEATURES, 16)),
+        torch_geometric.nn.GINConv(two_linear(16, 16)),
+        torch_geometric.nn.GINConv(two_linear(16, CLASSES)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PYG)
+def test_a_pyg_model_with_the_same_weights_gives_the_same(name):
+    ours, theirs, data = model_of(name, layers=3), PYG[name](), graph(weighted=name == "gcn")
+    assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in theirs.state_dict().items()}
+    theirs.load_state_dict(ours.state_dict())
+    want = run(theirs, plain, data)
+    assert_same(run(ours, plain, data), want, rtol=1e-6, atol=1e-6)
+    assert_same(run(ours, prepared, data), want)
+
+
+def test_an_mlp_sees_no_edge():
+    model, data = model_of("mlp", layers=3), graph()
+    first, second, third = model.convs
+    want = third(F.relu(second(F.relu(first(data.x)))))
+    torch.testing.assert_close(prepared(model, data), want)
+    data.edge_index = arcs_of((0, 1))
+    torch.testing.assert_close(prepared(model, data), want)
+
+
+@pytest.mark.parametrize("name", [name for name in BACKBONES if name != "mlp"])
+def test_every_other_backbone_sees_every_arc(name):
+    model, data = model_of(name, layers=1), graph(1.0)
+    want = plain(model, data)
+    other = data.clone()
+    other.edge_index = torch.cat([data.edge_index, arcs_of((3, 27))], dim=1)  # into a node without arcs
+    changed = (plain(model, other) != want).any(1)
+    assert changed.nonzero().squeeze(1).tolist() == [27]
+
+
+@pytest.mark.parametrize("call", [plain, prepared])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_names_of_nodes_do_not_matter(name, call):
+    model, data = model_of(name), graph()
+    order = torch.from_numpy(np.random.default_rng(5).permutation(NODES))
+    other = Data(x=data.x[order], edge_index=torch.argsort(order)[data.edge_index])
+    torch.testing.assert_close(call(model, other), call(model, data)[order], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("call", [plain, prepared])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_seed_governs_training_mode_and_evaluation_has_none(name, call):
+    model, data = model_of(name, dropout=0.5, attention_dropout=0.3), graph()
+    torch.manual_seed(1)
+    one = call(model, data)
+    torch.manual_seed(1)
+    assert torch.equal(call(model, data), one)
+    torch.manual_seed(2)
+    assert not torch.equal(call(model, data), one)
+    model.eval()
+    out = call(model, data)
+    assert torch.equal(call(model, data), out)
+    torch.testing.assert_close(out, plain(model_of(name), data), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_preparing_leaves_graph_model_and_random_state_alone(name):
+    model, data = model_of(name, dropout=0.5), graph(weighted=True)
+    before, weights, state = data.clone(), {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
+    model.prepare(data)
+    assert all(torch.equal(value, before[key]) for key, value in data.to_dict().items())
+    assert data.to_dict().keys() == before.to_dict().keys()
+    assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_one_preparation_serves_many_steps(name):
+    model, data = model_of(name), graph()
+    forward = forward_of(model, data)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        forward().square().mean().backward()
+        optimizer.step()
+    torch.testing.assert_close(forward(), plain(model, data), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch_geometric.typing.WITH_TORCH_SCATTER, reason="torch-scatter is not installed")
+@pytest.mark.parametrize("call", [plain, prepared])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_torch_scatter_changes_nothing_but_time(name, call, monkeypatch):
+    model, data = model_of(name), graph()
+    with_it = run(model, call, data)
+    monkeypatch.setattr(torch_geometric.typing, "WITH_TORCH_SCATTER", False)
+    assert_same(run(model, call, data), with_it)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_an_initialisation_is_fresh_and_seeded(name):
+    piece = build("backbones", {"name": name, "hidden": 16})
+    models = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        models.append(torch.cat([p.detach().flatten() for p in piece(FEATURES, CLASSES).parameters()]))
+    assert torch.equal(models[0], models[1])
+    assert not torch.equal(models[0], models[2])
+
+
+def test_heads_share_the_hidden_units():
+    with pytest.raises(GltError, match="hidden = 10 is not a multiple of heads = 4"):
+        build("backbones", {"name": "gat", "hidden": 10, "heads": 4})
+
+
+# dropout
+
+
+@pytest.fixture
+def every_draw(monkeypatch):
+    """Each of the 2^16 random numbers that dropout compares with, once."""
+    numbers = torch.arange(-(2**15), 2**15).to(torch.int16).view(torch.int64)
+    monkeypatch.setattr(torch.Tensor, "random_", lambda self, *bounds: self.copy_(numbers))
+    return torch.ones(2**16)
+
+
+@pytest.mark.parametrize("p", [0.5, 0.25, 0.125, 0.75])
+def test_the_rate_is_exact_for_multiples_of_the_resolution(p, every_draw):
+    out = dropout(every_draw, p, training=True)
+    assert int((out == 0).sum()) == p * 2**16
+    assert out.mean().item() == 1.0
+
+
+@pytest.mark.parametrize("p", [0.1, 0.3, 0.6, 0.9])
+def test_other_rates_are_off_by_less_than_the_resolution(p, every_draw):
+    out = dropout(every_draw, p, training=True)
+    assert abs(int((out == 0).sum()) - p * 2**16) <= 0.5
+    assert out.double().mean().item() == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
+def test_what_stays_is_scaled_and_the_mean_is_kept(p):
+    out = dropout(torch.full((400, 250), 3.0), p, training=True)
+    kept = out[out != 0]
+    torch.testing.assert_close(kept, torch.full_like(kept, 3 / (1 - p)))
+    deviation = (p * (1 - p) / out.numel()) ** 0.5
+    assert kept.numel() / out.numel() == pytest.approx(1 - p, abs=4 * deviation)
+
+
+def test_flips_are_independent_of_place():
+    kept = (dropout(torch.ones(20_000, 8), 0.5, training=True) != 0).double()
+    correlation = torch.corrcoef(kept.t()) - torch.eye(8)
+    assert float(correlation.abs().max()) < 4 / 20_000**0.5
+    assert float(torch.corrcoef(torch.stack([kept[:-1, 0], kept[1:, 0]]))[0, 1]) == pytest.approx(0, abs=0.03)
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (1,), (0,), (0, 4), (2, 3, 5)])
+def test_any_shape_is_kept(shape):
+    x = torch.ones(shape)
+    assert dropout(x, 0.5, training=True).shape == x.shape
+
+
+def test_views_are_dropped_at_their_own_places():
+    x = torch.arange(1.0, 13).view(3, 4).t()
+    out = dropout(x, 0.5, training=True)
+    assert bool(((out == 0) | (out == 2 * x)).all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_dtype_is_kept(dtype):
+    assert dropout(torch.ones(8, dtype=dtype), 0.5, training=True).dtype == dtype
+
+
+def test_the_global_generator_governs_the_flips():
+    x = torch.ones(1000)
+    torch.manual_seed(5)
+    one, two = dropout(x, 0.5, training=True), dropout(x, 0.5, training=True)
+    assert not torch.equal(one, two)
+    torch.manual_seed(5)
+    assert torch.equal(dropout(x, 0.5, training=True), one)
+
+
+@pytest.mark.parametrize(("p", "training"), [(0.5, False), (0.0, True)])
+def test_without_dropout_nothing_happens(p, training):
+    x, state = torch.randn(5), torch.get_rng_state()
+    assert dropout(x, p, training) is x
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_gradient_is_the_mask_times_its_scale():
+    x = (torch.rand(300) + 1).requires_grad_()
+    out = dropout(x, 0.2, training=True)
+    weights = torch.randn(300)
+    (out * weights).sum().backward()
+    torch.testing.assert_close(x.grad, weights * (out.detach() != 0) / 0.8)
+
+
+def test_the_input_is_left_alone():
+    x = torch.ones(100)
+    dropout(x, 0.5, training=True)
+    assert bool((x == 1).all())
