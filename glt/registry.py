@@ -12,7 +12,8 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import pydantic
 import pydantic.dataclasses
@@ -151,13 +152,24 @@ def spec_of(piece: Any) -> dict[str, Any]:
 def options(cls: type) -> Iterator[Option]:
     """Name, type, default and help text of every option of a registered class."""
     hints = inspect.get_annotations(cls, eval_str=True)
-    adapter = pydantic.TypeAdapter(cls).json_schema()
+    described = pydantic.TypeAdapter(cls).json_schema().get("properties", {})
     for field in dataclasses.fields(cls):
-        hint = hints.get(field.name, field.type)
-        shown = getattr(hint, "__origin__", hint) if hasattr(hint, "__metadata__") else hint
-        text = getattr(shown, "__name__", None) if isinstance(shown, type) else str(shown).replace("typing.", "")
-        help_text = adapter.get("properties", {}).get(field.name, {}).get("description", "")
-        yield Option(field.name, text or str(shown), _default(field), help_text)
+        about = described.get(field.name, {}).get("description", "")
+        yield Option(field.name, _type_name(hints.get(field.name, Any)), _default(field), about)
+
+
+def _type_name(hint: Any) -> str:
+    """A type as a user would write its values: no Annotated, no module names."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _type_name(arguments[0])
+    if origin is Literal:
+        return " or ".join(map(str, arguments))
+    if origin in (Union, UnionType):
+        return " or ".join(map(_type_name, arguments))
+    if origin in (tuple, list):
+        return f"list of {_type_name(arguments[0])}"
+    return "name or mapping" if hint is Any else getattr(hint, "__name__", str(hint))
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

@@ -207,6 +207,20 @@ def test_apply_projects_at_once():
     assert zeros(matrices(model)) == 16
 
 
+def test_it_holds_to_the_weight():
+    model = network()
+    constraint = project_weights(model, torch.optim.SGD(model.parameters(), lr=0.1), 0.25)
+    constraint.apply()
+    weights = model[0].weight.detach().view(-1)
+    kept, pruned = int((weights != 0).nonzero()[0]), int((weights == 0).nonzero()[0])
+    weights[pruned] = 1.0
+    assert not constraint.holds()
+    weights[kept] = 0.0
+    assert constraint.holds()
+    weights[pruned] = 0.0
+    assert constraint.holds()
+
+
 def test_the_model_stays_what_it_was():
     model = network()
     before = copy.deepcopy(model)

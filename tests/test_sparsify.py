@@ -167,6 +167,13 @@ def test_isolated_nodes_stay_without_features():
     assert less.num_nodes == 7
 
 
+@pytest.mark.filterwarnings("ignore:Unable to accurately infer 'num_nodes'")
+def test_a_number_of_nodes_that_was_guessed_from_the_arcs_stays():
+    data = Data(edge_index=both_ways((0, 1), (2, 6)))
+    less = remove_arcs(data, torch.tensor([True, True, False, False]))
+    assert less.num_nodes == 7
+
+
 def test_node_attributes_stay_where_there_are_as_many_arcs_as_nodes():
     data = Data(
         edge_index=both_ways((0, 1), (2, 3)), x=torch.randn(4, 2), y=torch.arange(4), edge_attr=torch.randn(4, 1)
