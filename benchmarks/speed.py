@@ -1,6 +1,6 @@
 """Speed of glt beside other implementations, measured on this machine.
 
-    python benchmarks/speed.py                  # both benchmarks; half an hour on two cores
+    python benchmarks/speed.py                  # both benchmarks; a quarter of an hour on two cores
     python benchmarks/speed.py scoring          # TEDDY scoring and pruning of large graphs; speed_scoring.py
     python benchmarks/speed.py epoch            # training epochs; speed_epoch.py
     python benchmarks/speed.py --quick          # does it run? Small, and nothing is written

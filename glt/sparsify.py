@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from glt.arrays import take, where
 from glt.edges import PrunableEdges, check_edge_index
 from glt.neighbours import is_symmetric
 from glt.scorers.base import EdgeScorer
@@ -50,10 +51,16 @@ def remove_arcs(data: Data, keep: Tensor) -> Data:
 
     Every per-arc attribute (``edge_attr``, ``edge_weight``, ...) loses the same rows; nodes all stay.
     """
-    num_nodes = data.num_nodes
-    data = data.edge_subgraph(keep)
-    data.num_nodes = num_nodes  # without x, PyG would guess it from the arcs that are left
-    return data
+    index = where(keep)
+    smaller = copy.copy(data)
+    smaller.num_nodes = data.num_nodes  # without x, PyG would guess it from the arcs that are left
+    for key in data.keys():  # noqa: SIM118 - not a mapping
+        value = data[key]
+        if data.is_edge_attr(key) and isinstance(value, Tensor):
+            smaller[key] = take(value, index, int(data.__cat_dim__(key, value)))
+        elif data.is_edge_attr(key):
+            smaller[key] = [value[i] for i in index.tolist()]
+    return smaller
 
 
 def _is_sorted(edge_index: Tensor) -> bool:
@@ -68,14 +75,14 @@ def _keep_symmetric(edge_index: Tensor, scores: Tensor, sparsity: float) -> Tens
     source, target = edge_index
     up = source < target
     scores = scores.detach()
-    candidates = scores[up]
+    candidates = take(scores, where(up))
     keep = keep_count(candidates.numel(), sparsity, "edges")
     if keep == candidates.numel():
         return torch.ones_like(up)
     threshold = kth_largest(candidates, keep)
     mask = scores > threshold
     missing = keep - int((mask & up).sum())
-    tied = (scores == threshold).nonzero().squeeze(1)
+    tied = where(scores == threshold)
     forward = tied[up[tied]][:missing]
     backward = tied[source[tied] > target[tied]]
     order = np.lexsort((source[backward].cpu().numpy(), target[backward].cpu().numpy()))

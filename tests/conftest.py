@@ -1,7 +1,6 @@
 import pytest
 import torch
 from hypothesis import settings
-from hypothesis.configuration import set_hypothesis_home_dir
 from reference.graphs import small_sbm
 from torch_geometric.data import Data
 
@@ -11,9 +10,8 @@ settings.load_profile("glt")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def own_folders(tmp_path_factory):
+def own_cache(tmp_path_factory):
     """Nothing is kept from one run of the tests to the next."""
-    set_hypothesis_home_dir(tmp_path_factory.mktemp("hypothesis"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GLT_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield

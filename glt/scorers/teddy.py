@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from glt.arrays import take
 from glt.neighbours import neighbour_sum, quantise, unit, without_loops
 from glt.registry import register
 
@@ -38,4 +39,4 @@ class Teddy:
         root = degree.clamp(min=1).double().rsqrt()
         total = neighbour_sum(arcs, quantise(root, largest)) / unit(largest)
         factor = (total / degree.clamp(min=1).double() ** 2).float()
-        return factor.index_select(0, edge_index[0]).mul_(factor.index_select(0, edge_index[1]))
+        return take(factor, edge_index[0]).mul_(take(factor, edge_index[1]))
