@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
+import numpy as np
 
 from glt.files import atomic
 from glt.plot import plot_accuracy
 from glt.results import Record, Results
-from glt.summary import Row, summarise
-from glt.tables import markdown
+from glt.summary import Row, bootstrap, summarise
+from glt.tables import COLUMNS, cells, markdown
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
@@ -56,8 +57,8 @@ def accuracy(records: Sequence[Record]) -> str:
         for backbone in ("gcn", "gin"):
             by_level = {row.level: row for row in found.get((dataset, backbone), [])}
             if by_level:
-                cells = [percent(by_level[n]) if n in by_level else "" for n in (0, *levels)]
-                lines.append([f"{DATASETS[dataset]}, {BACKBONES[backbone]}", *cells])
+                line = [percent(by_level[n]) if n in by_level else "" for n in (0, *levels)]
+                lines.append([f"{DATASETS[dataset]}, {BACKBONES[backbone]}", *line])
     return markdown(header, lines) + "\n\n" + provenance(records)
 
 
@@ -68,11 +69,11 @@ def controls(records: Sequence[Record]) -> str:
     for (dataset, backbone, scorer, teacher), rows in sorted(curves(records).items(), key=_order):
         by_level = {row.level: row for row in rows}
         if backbone == "gcn" and dataset in ("cora", "citeseer") and 10 in by_level:
-            cells = [DATASETS[dataset], TEACHER[teacher], EDGES[scorer]]
+            line = [DATASETS[dataset], TEACHER[teacher], EDGES[scorer]]
             for level in (10, 20):
                 row = by_level[level]
-                cells += [percent(row), f"{100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}]"]
-            lines.append(cells)
+                line += [percent(row), f"{100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}]"]
+            lines.append(line)
     return markdown(header, lines)
 
 
@@ -122,6 +123,40 @@ def scoring(records: Sequence[Record]) -> str:
     return markdown(header, lines) + "\n\n" + provenance(list(rows.values()))
 
 
+def findings(records: Sequence[Record]) -> str:
+    """What the score itself is worth: TEDDY's edges against random ones, everything else equal, paired by seed."""
+    tests: dict[tuple[str, str, int], dict[str, dict[int, float]]] = {}
+    tracks = {r["config_id"]: r["track"] for r in records if r["status"] == "ok" and r["level"]}
+    for r in records:
+        if r["status"] == "ok" and r["backbone"] == "gcn" and r["level"] in (10, 20):
+            scorer = r["config"]["strategy"].get("scorer", {}).get("name", "teddy")
+            point = (r["dataset"], tracks[r["config_id"]], r["level"])
+            tests.setdefault(point, {}).setdefault(scorer, {})[r["seed"]] = r["test"]
+    header = ["TEDDY's edges minus random edges, points", "level 10", "level 20"]
+    lines = []
+    for dataset in DATASETS:
+        for teacher, said in TEACHER.items():
+            gaps = []
+            for level in (10, 20):
+                pair = tests.get((dataset, teacher, level), {})
+                seeds = sorted(set(pair.get("teddy", {})) & set(pair.get("random", {})))
+                if seeds:
+                    gap = 100 * np.array([pair["teddy"][seed] - pair["random"][seed] for seed in seeds])
+                    low, high = bootstrap(gap)
+                    gaps.append(f"{gap.mean():+.1f} [{low:+.1f}, {high:+.1f}]")
+            if len(gaps) == 2:
+                lines.append([f"{DATASETS[dataset]}, teacher's outputs on: {said}", *gaps])
+    return markdown(header, lines)
+
+
+def demo(records: Sequence[Record]) -> str:
+    """What ``make demo`` prints at its end."""
+    lines = [COLUMNS, *(cells(row) for row in summarise(records))]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
+    text = "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return f"```\n{text}\n```\n\n" + provenance(records)
+
+
 def provenance(records: Sequence[Record]) -> str:
     """One line: seeds, hardware, versions, commits."""
 
@@ -139,6 +174,8 @@ def provenance(records: Sequence[Record]) -> str:
 TABLES: dict[str, tuple[str, Callable[[Sequence[Record]], str]]] = {
     "accuracy": ("accuracy.jsonl", accuracy),
     "controls": ("accuracy.jsonl", controls),
+    "findings": ("accuracy.jsonl", findings),
+    "demo": ("demo.jsonl", demo),
     "epoch": ("speed.jsonl", epoch),
     "scoring": ("speed.jsonl", scoring),
 }

@@ -1,10 +1,15 @@
-"""Picking items: numpy's single pass is several times faster on CPU than torch's indexing."""
+"""Arrays: picking items (numpy's single pass is several times faster on CPU than torch's indexing), CSR matrices."""
 
 from __future__ import annotations
+
+import warnings
 
 import numpy as np
 import torch
 from torch import Tensor
+
+# torch says so once per process, in the middle of a user's output; the parts used here are tested
+warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 
 
 def where(mask: Tensor) -> Tensor:
@@ -15,8 +20,18 @@ def where(mask: Tensor) -> Tensor:
 
 
 def take(values: Tensor, index: Tensor, dim: int = 0) -> Tensor:
-    """``values.index_select(dim, index)``, outside autograd; ``index`` (int64) must be in range."""
-    values = values.detach()
-    if values.device.type != "cpu" or values.dtype == torch.bfloat16:
+    """``values.index_select(dim, index)``; ``index`` (int64) must be in range."""
+    if values.device.type != "cpu" or values.dtype == torch.bfloat16 or values.requires_grad:
         return values.index_select(dim, index)
     return torch.from_numpy(np.take(values.numpy(), index.numpy(), axis=dim, mode="clip"))
+
+
+def csr(ptr: Tensor, index: Tensor, values: Tensor, columns: int) -> Tensor:
+    """The sparse CSR matrix [rows, columns] of row pointers [rows + 1], column indices and values [entries]."""
+    shape = (ptr.numel() - 1, columns)
+    return torch.sparse_csr_tensor(ptr, index, values, shape, check_invariants=False)
+
+
+def row_pointers(rows: Tensor, count: int) -> Tensor:
+    """CSR row pointers, int64 [count + 1], of ascending row indices [entries]."""
+    return torch._convert_indices_from_coo_to_csr(rows, count)

@@ -19,11 +19,15 @@ def check_data(data: Data) -> None:
     x = data.get("x")
     if x is None or x.dim() != 2 or not x.is_floating_point():
         raise GltError("data.x must be float [nodes, features]: give the graph node features, e.g. T.Constant()")
-    values = x if x.layout == torch.strided else x.values() if x.layout == torch.sparse_csr else x.coalesce().values()
+    if x.layout not in (torch.strided, torch.sparse_csr):
+        raise GltError(f"data.x has the layout {x.layout}: make it dense, or CSR with x.to_sparse_csr()")
+    values = x if x.layout == torch.strided else x.values()
     if not bool(torch.isfinite(values).all()):
         where = "" if x.layout != torch.strided else f" (first in row {int((~torch.isfinite(x)).any(1).nonzero()[0])})"
         raise GltError(f"data.x holds NaN or infinite values{where}: clean the features, e.g. x.nan_to_num()")
     nodes = x.size(0)
+    if data.num_nodes != nodes:
+        raise GltError(f"data.x has {nodes} rows, but data.num_nodes = {data.num_nodes}: one row per node")
     if data.get("edge_index") is None:
         raise GltError("data.edge_index is missing: it must be int64 [2, arcs]")
     check_edge_index(data.edge_index, nodes)

@@ -41,13 +41,11 @@ class Config:
             object.__setattr__(self, section, build(family, getattr(self, section)))
         if not isinstance(self.train, Recipe):
             if not isinstance(self.train, Mapping):
-                raise GltError(f"config: train = {self.train!r} is not a mapping of options, e.g. {{epochs: 200}}")
+                raise GltError(f"train = {self.train!r} is not a mapping of options, e.g. {{epochs: 200}}")
             object.__setattr__(self, "train", Recipe(**self.train))
         seeds = tuple(range(self.seeds) if isinstance(self.seeds, int) else self.seeds or ())
         if not seeds or not all(type(s) is int and s >= 0 for s in seeds) or len(set(seeds)) < len(seeds):
-            raise GltError(
-                f"config: seeds = {self.seeds!r}: give a count of at least 1, or different numbers, e.g. [0, 1]"
-            )
+            raise GltError(f"seeds = {self.seeds!r}: give a count of at least 1, or different numbers, e.g. [0, 1]")
         object.__setattr__(self, "seeds", seeds)
 
     def spec(self) -> dict[str, Any]:
@@ -101,7 +99,7 @@ def _read(path: str | Path) -> dict[str, Any]:
 def _override(tree: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     section, _, option = key.strip().partition(".")
-    if not sign or not section or ("." in option.split("=")[0] and section not in SECTIONS):
+    if not sign or not section:
         raise GltError(f"override {override!r} is not of the form section.option=value, e.g. strategy.weight=10")
     if section not in _fields():
         raise GltError(f"override {override!r}: {unknown('section', section, _fields())}")

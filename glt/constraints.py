@@ -101,7 +101,7 @@ class _Projection(Constraint):
         except GltError:
             raise TrainingError("a weight became NaN during training: lower the learning rate") from None
         for name, parameter in self.parameters.items():
-            parameter.mul_(masks[name])
+            parameter.masked_fill_(~masks[name], 0)
 
 
 class _Freeze(Constraint):
@@ -112,7 +112,7 @@ class _Freeze(Constraint):
     @torch.no_grad()
     def apply(self) -> None:
         for name, parameter in self.parameters.items():
-            parameter.mul_(self.masks[name])
+            parameter.masked_fill_(~self.masks[name], 0)
 
 
 def project_weights(model: nn.Module, optimizer: Optimizer, sparsity: float, *, biases: bool = False) -> Constraint:
@@ -120,7 +120,7 @@ def project_weights(model: nn.Module, optimizer: Optimizer, sparsity: float, *, 
 
     After each step all but the ``n - round(sparsity * n)`` largest absolute values over all weight matrices
     are set to zero: projected gradient descent, or iterative hard thresholding (Blumensath and Davies 2009), as
-    TEDDY trains its weights (Seo et al., ICLR 2024, section 4.2). Gradients stay dense, so weights may return.
+    TEDDY trains its weights (Seo et al., ICLR 2024). Gradients stay dense, so weights may return.
 
     Args:
         model: any module; it is not modified.
@@ -157,9 +157,11 @@ def freeze_weights(model: nn.Module, optimizer: Optimizer, masks: Masks) -> Cons
     """
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():
-        if name not in parameters or parameters[name].shape != mask.shape:
-            have = list(parameters[name].shape) if name in parameters else "no such parameter"
-            raise GltError(f"the mask {name!r} {list(mask.shape)} does not fit the model: {have}")
+        if name not in parameters or parameters[name].shape != mask.shape or mask.dtype != torch.bool:
+            have = f"bool {list(parameters[name].shape)}" if name in parameters else "no such parameter"
+            given = f"{str(mask.dtype).removeprefix('torch.')} {list(mask.shape)}"
+            raise GltError(f"the mask {name!r} ({given}) does not fit the model, which needs: {have}")
+    masks = {name: mask.to(parameters[name].device) for name, mask in masks.items()}
     frozen = _Freeze(optimizer, {name: parameters[name] for name in masks}, masks)
     frozen.apply()
     return frozen

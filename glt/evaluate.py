@@ -25,6 +25,10 @@ def roc_auc(logits: Tensor, y: Tensor) -> float:
 
     if logits.size(-1) != 2:
         raise GltError(f"metric 'roc_auc' is for two classes, the model gives {logits.size(-1)}; use 'accuracy'")
+    if int(y.min()) == int(y.max()):
+        raise GltError(
+            f"metric 'roc_auc' needs both classes among the nodes it looks at, all {y.numel()} have y = {int(y[0])}"
+        )
     score = (logits[:, 1] - logits[:, 0]).double()
     return float(roc_auc_score(y.cpu().numpy(), score.cpu().numpy()))
 
@@ -56,11 +60,12 @@ def forward_of(model: nn.Module, data: Data) -> Callable[[], Tensor]:
 
 
 def logits_of(model: nn.Module, forward: Callable[[], Tensor]) -> Tensor:
-    """Logits of all nodes in evaluation mode, without gradients; the model's mode is restored."""
-    training = model.training
+    """Logits of all nodes in evaluation mode, without gradients; every module's mode is restored."""
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.no_grad():
             return forward()
     finally:
-        model.train(training)
+        for module, training in modes.items():
+            module.training = training

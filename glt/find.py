@@ -55,6 +55,6 @@ def find(
     backbone = build("backbones", model) if isinstance(model, str) else model
     problem = Problem(data, backbone, recipe, seed, metric, undirected, on_epoch=on_epoch)
     problem.check([level])
-    ticket = next(iter(strategy.tickets(problem, [level])))
+    ticket: Ticket = next(iter(strategy.tickets(problem, [level])), None) or problem.dense_ticket()
     ticket.metrics |= {"dense_val": problem.dense.val, "dense_test": problem.dense.test}
     return ticket

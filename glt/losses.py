@@ -26,7 +26,7 @@ def cross_entropy(data: Data) -> Loss:
 def distilled(data: Data, teacher: Tensor, weight: float, temperature: float, nodes: DistilNodes) -> Loss:
     r"""Cross-entropy plus ``weight`` times KL(softmax(teacher / t) || softmax(student / t)) * t^2.
 
-    The divergence is averaged over the nodes that it looks at (Seo et al., ICLR 2024, equation 8, with t = 1;
+    The divergence is averaged over the nodes that it looks at (Seo et al., ICLR 2024, with t = 1;
     Hinton et al. 2015 for the temperature).
 
     Args:

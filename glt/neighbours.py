@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from glt.arrays import csr, row_pointers
+
 
 def without_loops(edge_index: Tensor) -> Tensor:
     """``edge_index`` without self-loops; the tensor itself when it has none."""
@@ -30,14 +32,7 @@ def neighbour_sum(edge_index: Tensor, values: Tensor) -> Tensor:
     source, target = edge_index
     if values.device.type == "cpu" and bool((source[1:] >= source[:-1]).all()):
         nodes = values.size(0)
-        matrix = torch.sparse_csr_tensor(
-            torch._convert_indices_from_coo_to_csr(source, nodes),
-            target,
-            values.new_ones(()).expand(target.numel()).contiguous(),
-            (nodes, nodes),
-            check_invariants=False,
-        )
-        return matrix @ values
+        return csr(row_pointers(source, nodes), target, values.new_ones(target.numel()), nodes) @ values
     return torch.zeros_like(values).index_add_(0, source, values.index_select(0, target))
 
 

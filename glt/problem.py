@@ -58,7 +58,8 @@ class Problem:
         on_epoch: OnEpoch | None = None,
     ) -> None:
         check_data(data)
-        self.data = data
+        self.data = copy.copy(data)
+        self.data.undirected = undirected  # scorers ask for it
         self.recipe = recipe or Recipe()
         self.seed = seed
         self.metric: str = metric or getattr(data, "metric", None) or "accuracy"

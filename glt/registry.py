@@ -51,14 +51,20 @@ def register(family: str, name: str) -> Callable[[type[T]], type[T]]:
     """
 
     def wrap(cls: type[T]) -> type[T]:
+        if family not in _entries:
+            raise GltError(unknown("family", family, FAMILIES))
         entries = _entries[family]
-        if name in entries and entries[name].__qualname__ != cls.__qualname__:
+        if name in entries and _origin(entries[name]) != _origin(cls):
             raise GltError(f"{family} has two entries named {name!r}: {entries[name]} and {cls}; rename one")
         entries[name] = checked(f"{singular(family)} {name!r}")(cls)
         entries[name].name = name  # type: ignore[attr-defined]
         return entries[name]
 
     return wrap
+
+
+def _origin(cls: type) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__
 
 
 @dataclass_transform(frozen_default=True)
@@ -79,6 +85,8 @@ def checked(label: str) -> Callable[[type[T]], type[T]]:
                 construct(self, *args, **kwargs)
             except pydantic.ValidationError as error:
                 raise GltError(f"{label}: {one_line(error)}") from None
+            except GltError as error:  # of __post_init__
+                raise type(error)(f"{label}: {error}") from None
 
         made.__init__ = init
         return made
@@ -97,6 +105,9 @@ def one_line(error: pydantic.ValidationError) -> str:
     for item in error.errors():
         message = item["msg"].removeprefix("Value error, ")
         where = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "missing":
+            parts.append(f"option {where!r} is missing")
+            continue
         parts.append(f"option {where!r} = {item['input']!r}: {message}" if where else message)
     return "; ".join(dict.fromkeys(parts))
 
@@ -128,12 +139,13 @@ def build(family: str, spec: Any) -> Any:
     if isinstance(spec, str):
         spec = {"name": spec}
     if not isinstance(spec, Mapping):
-        if dataclasses.is_dataclass(spec) or callable(spec):
+        others = [cls for other in FAMILIES if other != family for cls in _entries[other].values()]
+        if (dataclasses.is_dataclass(spec) or callable(spec)) and not isinstance(spec, tuple(others)):
             return spec
         raise GltError(f"{family}: expected a name or a mapping with a name, got {spec!r}")
     if "name" not in spec:
         raise GltError(f"{family}: {dict(spec)!r} has no 'name'; known: {', '.join(names(family))}")
-    return get(family, spec["name"])(**{k: v for k, v in spec.items() if k != "name"})
+    return get(family, spec["name"])(**{str(k): v for k, v in spec.items() if k != "name"})
 
 
 def spec_of(piece: Any) -> dict[str, Any]:

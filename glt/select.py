@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 import numpy as np
 import torch
@@ -22,11 +23,11 @@ def keep_count(total: int, sparsity: float, what: str = "items") -> int:
     Raises:
         GltError: the sparsity is outside [0, 1), there is nothing to prune, or everything would go.
     """
-    if not (isinstance(sparsity, (int, float)) and 0.0 <= sparsity < 1.0):
+    if not (isinstance(sparsity, Real) and 0.0 <= sparsity < 1.0):
         raise GltError(f"sparsity {sparsity!r} is not in [0, 1): it is the fraction of {what} removed, e.g. 0.4")
     if total < 1:
         raise GltError(f"there are no {what} to prune: the graph or model has none")
-    removed = math.floor(sparsity * total + 0.5)
+    removed = math.floor(float(sparsity) * total + 0.5)
     if removed >= total:
         largest = math.floor((1.0 - 0.5 / total) * 1e6 - 1) / 1e6
         raise GltError(f"sparsity {sparsity} removes all {total} {what}; use at most {max(largest, 0.0):g}")
@@ -52,7 +53,11 @@ def keep_top(scores: Tensor, keep: int, alive: Tensor | None = None) -> Tensor:
     if scores.dim() != 1:
         raise GltError(f"scores must be one number per item, got shape {tuple(scores.shape)}")
     scores = scores.detach()
+    if scores.is_floating_point() and bool(torch.isnan(scores).any()):
+        raise GltError("scores hold NaN: check the features and the model that they were computed from")
     if alive is not None:
+        if alive.dtype != torch.bool or alive.shape != scores.shape:
+            raise GltError(f"alive must be bool [{scores.numel()}], got {alive.dtype} {list(alive.shape)}")
         mask = torch.zeros_like(scores, dtype=torch.bool)
         index = alive.nonzero().squeeze(1)
         mask[index[keep_top(scores[index], keep)]] = True
@@ -72,14 +77,10 @@ def keep_top(scores: Tensor, keep: int, alive: Tensor | None = None) -> Tensor:
 def kth_largest(scores: Tensor, k: int) -> Tensor:
     """The k-th largest of ``scores`` [n], 0-d, 1 <= k <= n.
 
-    numpy's partition is many times faster than torch.kthvalue on CPU.
-
-    Raises:
-        GltError: scores hold a NaN, which has no place in an order.
+    numpy's partition is many times faster than torch.kthvalue on CPU. A NaN would sort as the largest.
     """
     n = scores.numel()
-    if scores.is_floating_point() and bool(torch.isnan(scores).any()):
-        raise GltError("scores hold NaN: check the features and the model that they were computed from")
     if scores.device.type != "cpu":
         return scores.kthvalue(n - k + 1).values
-    return torch.as_tensor(np.partition(scores.numpy(), n - k)[n - k])
+    values = scores.float() if scores.dtype == torch.bfloat16 else scores  # exact, and numpy has no bfloat16
+    return torch.as_tensor(np.partition(values.numpy(), n - k)[n - k])

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from glt.arrays import csr, row_pointers
 
 SPARSE_BELOW = 0.2
 """Features with a smaller fraction of non-zeros are multiplied as a sparse matrix (see benchmarks/speed.py)."""
 
 CACHED = 1_500_000
 """Elements of a dense operand that are taken to fit the processor's cache (6 MB of float32)."""
-
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class SparseMatrix:
     def of(cls, matrix: Tensor) -> SparseMatrix:
         """From a dense or sparse 2-D tensor of any layout."""
         coo = matrix.detach().to_sparse_coo().coalesce()
-        return cls(coo.to_sparse_csr(), coo.t().coalesce().to_sparse_csr())
+        return cls(_csr(coo), _csr(coo.t().coalesce()))
 
     @classmethod
     def of_arcs(cls, edge_index: Tensor, values: Tensor, num_nodes: int) -> SparseMatrix:
@@ -54,6 +53,11 @@ class SparseMatrix:
         return self.csr.shape
 
 
+def _csr(coo: Tensor) -> Tensor:
+    rows, columns = coo.indices()
+    return csr(row_pointers(rows, coo.size(0)), columns.contiguous(), coo.values(), coo.size(1))
+
+
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx, csr, transposed, dense):  # type: ignore[no-untyped-def]
@@ -65,20 +69,20 @@ class _Product(torch.autograd.Function):
         return None, None, product(ctx.transposed, gradient) if ctx.needs_input_grad[2] else None
 
 
-def product(csr: Tensor, dense: Tensor) -> Tensor:
-    """CSR [n, m] @ dense [m, k], outside autograd.
+def product(matrix: Tensor, dense: Tensor) -> Tensor:
+    """CSR ``matrix`` [n, m] @ dense [m, k], outside autograd.
 
     On CPU torch's own reduction kernel is up to three times faster than the MKL product behind ``@`` for wide
     matrices, and slower for narrow ones. Where rows of a large ``dense`` are read many times, columns are
     taken in blocks that stay in the cache (PubMed's weight gradient: 88 instead of 220 ms on one core).
     """
-    if csr.device.type != "cpu" or dense.size(1) < 32:
-        return csr @ dense
+    if matrix.device.type != "cpu" or dense.size(1) < 32:
+        return matrix @ dense
     rows, width = dense.shape
     block = max(32, CACHED // max(rows, 1))
-    if block >= width or csr._nnz() < 16 * rows:
-        return torch.sparse.mm(csr, dense.contiguous(), "sum")
-    return torch.cat([torch.sparse.mm(csr, part.contiguous(), "sum") for part in dense.split(block, dim=1)], dim=1)
+    if block >= width or matrix._nnz() < 16 * rows:
+        return torch.sparse.mm(matrix, dense.contiguous(), "sum")
+    return torch.cat([torch.sparse.mm(matrix, part.contiguous(), "sum") for part in dense.split(block, dim=1)], dim=1)
 
 
 def features_of(x: Tensor) -> Tensor | SparseMatrix:

@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 
 from glt.arrays import take, where
 from glt.edges import PrunableEdges, check_edge_index
+from glt.errors import GltError
 from glt.neighbours import is_symmetric
 from glt.scorers.base import EdgeScorer
 from glt.select import keep_count, keep_top, kth_largest
@@ -38,7 +39,11 @@ def keep_arcs(data: Data, scorer: EdgeScorer, sparsity: float, undirected: bool 
     check_edge_index(edge_index, nodes)
     data = copy.copy(data)
     data.num_nodes, data.undirected = nodes, undirected
-    scores = scorer(data)
+    scores = scorer(data).detach()
+    if scores.shape != edge_index.shape[1:]:
+        raise GltError(f"a scorer gives one number per arc: expected [{edge_index.size(1)}], got {list(scores.shape)}")
+    if bool(torch.isnan(scores).any()):
+        raise GltError("scores hold NaN: check the features and the model that they were computed from")
     symmetric = undirected and getattr(scorer, "symmetric", False)
     if symmetric and _is_sorted(edge_index) and is_symmetric(edge_index, nodes):
         return _keep_symmetric(edge_index, scores, sparsity)
@@ -58,6 +63,8 @@ def remove_arcs(data: Data, keep: Tensor) -> Data:
         value = data[key]
         if data.is_edge_attr(key) and isinstance(value, Tensor):
             smaller[key] = take(value, index, int(data.__cat_dim__(key, value)))
+        elif data.is_edge_attr(key) and isinstance(value, np.ndarray):
+            smaller[key] = value[index.cpu().numpy()]
         elif data.is_edge_attr(key):
             smaller[key] = [value[i] for i in index.tolist()]
     return smaller
@@ -74,7 +81,6 @@ def _keep_symmetric(edge_index: Tensor, scores: Tensor, sparsity: float) -> Tens
     """Exact selection without pair ids: (u < v) stands for its edge, ties go by (u, v) as edge ids would."""
     source, target = edge_index
     up = source < target
-    scores = scores.detach()
     candidates = take(scores, where(up))
     keep = keep_count(candidates.numel(), sparsity, "edges")
     if keep == candidates.numel():

@@ -103,15 +103,19 @@ def fit(
         optimizer = recipe.build(model)
         constraint = constraints.enter_context(constrain(model, optimizer)) if constrain else None
         best: FitResult | None = None
+        model.train()
         for epoch in range(1, recipe.epochs + 1):
-            model.train()
             optimizer.zero_grad()
             value = loss(forward())
             if not bool(torch.isfinite(value)):
-                raise TrainingError(f"the loss became {float(value)} at epoch {epoch}: lower train.lr = {recipe.lr:g}")
+                raise TrainingError(f"the loss became {value.item()} at epoch {epoch}: lower train.lr = {recipe.lr:g}")
             value.backward()
             optimizer.step()
             logits = logits_of(model, forward)
+            if epoch == recipe.epochs and not bool(torch.isfinite(logits).all()):
+                raise TrainingError(
+                    f"the logits became NaN or infinite at epoch {epoch}: lower train.lr = {recipe.lr:g}"
+                )
             val_now = score(logits[val], data.y[val])
             if (best is None or val_now >= best.val) and (constraint is None or constraint.holds()):
                 state = {k: v.detach().clone() for k, v in model.state_dict().items()}

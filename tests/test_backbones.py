@@ -284,7 +284,7 @@ def test_other_rates_are_off_by_less_than_the_resolution(p, every_draw):
 def test_what_stays_is_scaled_and_the_mean_is_kept(p):
     out = dropout(torch.full((400, 250), 3.0), p, training=True)
     kept = out[out != 0]
-    torch.testing.assert_close(kept, torch.full_like(kept, 3 / (1 - p)))
+    torch.testing.assert_close(kept, torch.full_like(kept, 3 / (1 - p)), rtol=1e-4, atol=0)  # p in 2^-16ths
     deviation = (p * (1 - p) / out.numel()) ** 0.5
     assert kept.numel() / out.numel() == pytest.approx(1 - p, abs=4 * deviation)
 

@@ -36,8 +36,8 @@ class GNN(nn.Module):
         self.dropout = dropout
         self.residual = residual
 
-    def operator(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int) -> Any:
-        """The graph in the form that :meth:`fast` multiplies with; anything but a tensor."""
+    def operator(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype) -> Any:
+        """The graph in the form that :meth:`fast` multiplies with; anything but a tensor. Values in ``dtype``."""
         raise NotImplementedError
 
     def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: Any) -> Tensor:
@@ -52,7 +52,8 @@ class GNN(nn.Module):
         """Arguments for :meth:`forward`, made once per graph from ``x``, ``edge_index``, ``edge_weight``."""
         weight = getattr(data, "edge_weight", None)
         with torch.no_grad():
-            return features_of(data.x), self.operator(data.edge_index, weight, data.num_nodes)
+            graph = self.operator(data.edge_index, weight, data.num_nodes, data.x.dtype)
+            return features_of(data.x), graph
 
     def forward(self, x: Any, edge_index: Any, edge_weight: Tensor | None = None) -> Tensor:
         """Logits, float [nodes, out].
@@ -69,8 +70,8 @@ class GNN(nn.Module):
             else:
                 out = self.fast(conv, x, edge_index)
             if i < last:
-                if self.residual and isinstance(x, Tensor) and x.shape == out.shape:
-                    out = out + x
+                if self.residual and x.shape == out.shape:
+                    out = out + (x.csr.to_dense() if isinstance(x, SparseMatrix) else x)
                 out = dropout(out.relu_(), self.dropout, self.training)
             x = out
         return x

@@ -23,6 +23,6 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     if x.device.type != "cpu":
         return torch.nn.functional.dropout(x, p, training)
     draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    threshold = round(p * 2**16) - 2**15
-    kept = (draws.view(torch.int16)[: x.numel()] >= threshold).view(x.shape)
-    return x * kept.to(x.dtype).mul_(1.0 / (1.0 - p))
+    dropped = min(round(p * 2**16), 2**16 - 1)  # of 2^16 values of a draw
+    kept = (draws.view(torch.int16)[: x.numel()] >= dropped - 2**15).view(x.shape)
+    return x * kept.to(x.dtype).mul_(2**16 / (2**16 - dropped))

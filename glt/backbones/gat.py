@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GATConv
 from torch_geometric.utils import add_self_loops, remove_self_loops, softmax
 
+from glt.arrays import csr, row_pointers
 from glt.backbones.base import GNN, Dropout, Hidden, Layers, Residual
 from glt.errors import GltError
 from glt.registry import register
@@ -32,7 +33,7 @@ class GAT:
     def __post_init__(self) -> None:
         """Heads share the hidden units evenly."""
         if self.hidden % self.heads:
-            raise GltError(f"backbone 'gat': hidden = {self.hidden} is not a multiple of heads = {self.heads}")
+            raise GltError(f"hidden = {self.hidden} is not a multiple of heads = {self.heads}")
 
     def __call__(self, in_channels: int, out_channels: int) -> nn.Module:
         """A freshly initialised model."""
@@ -61,14 +62,20 @@ class AttentionGraph:
 class GATModel(GNN):
     """Attention is a sparse matrix per head; its product and gradients never gather a feature per arc."""
 
-    def operator(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int) -> AttentionGraph:
+    def operator(
+        self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
+    ) -> AttentionGraph:
         """Sort the arcs by target and by source once."""
         arcs, _ = add_self_loops(remove_self_loops(edge_index)[0], num_nodes=num_nodes)
         source, target = arcs[:, torch.argsort(arcs[1] * num_nodes + arcs[0])]
         order = torch.argsort(source, stable=True)
-        to_ptr = torch._convert_indices_from_coo_to_csr
         return AttentionGraph(
-            to_ptr(target, num_nodes), source, target, to_ptr(source[order], num_nodes), target[order], order
+            row_pointers(target, num_nodes),
+            source,
+            target,
+            row_pointers(source[order], num_nodes),
+            target[order],
+            order,
         )
 
     def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: AttentionGraph) -> Tensor:
@@ -101,16 +108,12 @@ class _Attend(torch.autograd.Function):
         d_h = torch.stack(
             [_by_head(graph.t_ptr, graph.t_target, a, g) for a, g in zip(backward, gradient, strict=True)]
         )
-        pattern = _csr(graph.ptr, graph.source, alpha[0], nodes)
+        pattern = csr(graph.ptr, graph.source, alpha[0], nodes)
         d_alpha = [
             torch.sparse.sampled_addmm(pattern, g, x.t(), beta=0.0).values() for g, x in zip(gradient, h, strict=True)
         ]
         return torch.stack(d_alpha), d_h, None
 
 
-def _csr(ptr: Tensor, index: Tensor, values: Tensor, nodes: int) -> Tensor:
-    return torch.sparse_csr_tensor(ptr, index, values, (nodes, nodes), check_invariants=False)
-
-
 def _by_head(ptr: Tensor, index: Tensor, values: Tensor, x: Tensor) -> Tensor:
-    return product(_csr(ptr, index, values.contiguous(), x.size(0)), x)
+    return product(csr(ptr, index, values.contiguous(), x.size(0)), x)

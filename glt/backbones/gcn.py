@@ -32,9 +32,11 @@ class GCN:
 class GCNModel(GNN):
     """The symmetrically normalised adjacency with self-loops is the operator."""
 
-    def operator(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int) -> SparseMatrix:
+    def operator(
+        self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
+    ) -> SparseMatrix:
         """D^-1/2 (A + I) D^-1/2."""
-        arcs, values = gcn_norm(edge_index, edge_weight, num_nodes, dtype=torch.get_default_dtype())
+        arcs, values = gcn_norm(edge_index, edge_weight, num_nodes, dtype=dtype)
         return SparseMatrix.of_arcs(arcs, values, num_nodes)
 
     def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: SparseMatrix) -> Tensor:

@@ -40,11 +40,13 @@ class GIN:
 class GINModel(GNN):
     """The adjacency with (1 + eps) on the diagonal is the operator."""
 
-    def operator(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int) -> SparseMatrix:
+    def operator(
+        self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
+    ) -> SparseMatrix:
         """A + (1 + eps) I; the layers share one eps, which is not trained."""
         eps = float(self.convs[0].eps)  # type: ignore[arg-type]
         loops = torch.arange(num_nodes, device=edge_index.device).expand(2, -1)
-        values = torch.ones(edge_index.size(1) + num_nodes, device=edge_index.device)
+        values = torch.ones(edge_index.size(1) + num_nodes, dtype=dtype, device=edge_index.device)
         values[edge_index.size(1) :] = 1.0 + eps
         return SparseMatrix.of_arcs(torch.cat([edge_index, loops], dim=1), values, num_nodes)
 

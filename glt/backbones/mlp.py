@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch_geometric.nn.dense.linear import Linear
 
@@ -33,7 +34,7 @@ class MLP:
 class MLPModel(GNN):
     """Arcs are accepted and not used."""
 
-    def operator(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int) -> tuple[()]:
+    def operator(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype) -> tuple[()]:
         """No graph."""
         return ()
 

@@ -31,10 +31,12 @@ class SAGE:
 class SAGEModel(GNN):
     """The row-stochastic adjacency is the operator."""
 
-    def operator(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int) -> SparseMatrix:
+    def operator(
+        self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
+    ) -> SparseMatrix:
         """D^-1 A: the mean over incoming arcs, zero for a node without any."""
         incoming = torch.bincount(edge_index[1], minlength=num_nodes)
-        values = incoming.to(torch.get_default_dtype()).reciprocal()[edge_index[1]]
+        values = incoming.to(dtype).reciprocal()[edge_index[1]]
         return SparseMatrix.of_arcs(edge_index, values, num_nodes)
 
     def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: SparseMatrix) -> Tensor:

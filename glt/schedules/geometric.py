@@ -28,6 +28,9 @@ class Geometric:
         if not numbers or numbers[0] < 0 or sorted(set(numbers)) != list(numbers):
             raise GltError(f"levels = {self.levels!r}: give a count of at least 1, or ascending numbers, e.g. [5, 10]")
 
+        for _ in self:  # every level checks its own sparsities
+            pass
+
     def _numbers(self) -> tuple[int, ...]:
         return tuple(range(1, self.levels + 1)) if isinstance(self.levels, int) else self.levels
 

@@ -36,5 +36,5 @@ class Grid:
 
     def __iter__(self) -> Iterator[Level]:
         """Yield the levels in rows of equal graph sparsity."""
-        for i, (graph, weight) in enumerate(product(sorted(self.graph), sorted(self.weight)), start=1):
+        for i, (graph, weight) in enumerate(product(sorted(set(self.graph)), sorted(set(self.weight))), start=1):
             yield Level(i, graph, weight)

@@ -19,7 +19,7 @@ class Random:
     """A random number per edge, the same for both arcs: what any other score has to beat."""
 
     symmetric: ClassVar[bool] = True
-    seed: Annotated[int, Field(ge=0, description="seed of the numbers")] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="seed of the numbers")] = 0
 
     def __call__(self, data: Data, model: nn.Module | None = None) -> Tensor:
         """Score the arcs of ``data``: float32 [arcs] in [0, 1); the model is not used.

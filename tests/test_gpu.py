@@ -1,0 +1,44 @@
+"""CUDA does what the CPU does; skipped without a device."""
+
+import pytest
+import torch
+
+import glt
+from glt.evaluate import forward_of, logits_of
+from glt.registry import build, names
+from glt.sparsify import keep_arcs
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+@pytest.fixture
+def data():
+    return build("datasets", {"name": "csbm", "nodes": 500})()
+
+
+@pytest.mark.parametrize("name", names("scorers"))
+def test_scores_and_selection_are_the_same_bits(data, name):
+    scorer = build("scorers", name)
+    cuda = data.clone().to("cuda")
+    assert torch.equal(scorer(data), scorer(cuda).cpu())
+    assert torch.equal(keep_arcs(data, scorer, 0.37), keep_arcs(cuda, scorer, 0.37).cpu())
+
+
+@pytest.mark.parametrize("name", names("backbones"))
+def test_prepared_forward_agrees(data, name):
+    model = build("backbones", {"name": name, "hidden": 64})(data.x.size(1), data.num_classes)
+    cpu = logits_of(model, forward_of(model, data))
+    cuda = data.clone().to("cuda")
+    model = model.cuda()
+    torch.testing.assert_close(logits_of(model, forward_of(model, cuda)).cpu(), cpu, rtol=1e-4, atol=1e-4)
+
+
+def test_find_runs_and_the_sparsities_are_exact(data):
+    recipe = glt.Recipe(epochs=5)
+    ticket = glt.find("gcn", data.clone().to("cuda"), 0.4, 0.65, recipe=recipe)
+    cpu = glt.find("gcn", data, 0.4, 0.65, recipe=recipe)
+    assert torch.equal(ticket.edge_keep, cpu.edge_keep)
+    assert ticket.weight_sparsity == cpu.weight_sparsity
