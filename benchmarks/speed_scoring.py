@@ -32,6 +32,7 @@ Above :data:`PEERS_UP_TO` arcs they are left out.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -138,8 +139,9 @@ def extra_bytes_per_arc(data: Data) -> float:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin
         assert child.stdout
-        child.stdin.write(memoryview(data.edge_index.contiguous().numpy()).cast("B"))
-        child.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # its exit status is told below
+            child.stdin.write(memoryview(data.edge_index.contiguous().numpy()).cast("B"))
+            child.stdin.close()
         answer = child.stdout.read()
     if child.returncode:
         raise GltError(f"the process that measures memory ended with status {child.returncode}")
@@ -152,9 +154,8 @@ def _child(nodes: int, arcs: int) -> None:
     small = power_law(10_000)
     remove_arcs(small, keep_arcs(small, scorer, SPARSITY))
     data = Data(edge_index=torch.empty(2, arcs, dtype=torch.int64), num_nodes=nodes)
-    view, filled = memoryview(data.edge_index.numpy()).cast("B"), 0
-    while filled < len(view):
-        filled += sys.stdin.buffer.readinto(view[filled : filled + 2**24]) or sys.exit("the input is too short")
+    if sys.stdin.buffer.readinto(memoryview(data.edge_index.numpy()).cast("B")) != arcs * 16:
+        sys.exit("the graph is incomplete")
     before, _ = resident()
     remove_arcs(data, keep_arcs(data, scorer, SPARSITY))
     _, peak = resident()

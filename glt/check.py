@@ -19,8 +19,9 @@ def check_data(data: Data) -> None:
     x = data.get("x")
     if x is None or x.dim() != 2 or not x.is_floating_point():
         raise GltError("data.x must be float [nodes, features]: give the graph node features, e.g. T.Constant()")
-    if x.layout not in (torch.strided, torch.sparse_csr):
+    if x.layout not in (torch.strided, torch.sparse_coo, torch.sparse_csr):
         raise GltError(f"data.x has the layout {x.layout}: make it dense, or CSR with x.to_sparse_csr()")
+    x = x.coalesce() if x.layout == torch.sparse_coo else x
     values = x if x.layout == torch.strided else x.values()
     if not bool(torch.isfinite(values).all()):
         where = "" if x.layout != torch.strided else f" (first in row {int((~torch.isfinite(x)).any(1).nonzero()[0])})"

@@ -157,10 +157,11 @@ def freeze_weights(model: nn.Module, optimizer: Optimizer, masks: Masks) -> Cons
     """
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():
-        if name not in parameters or parameters[name].shape != mask.shape or mask.dtype != torch.bool:
-            have = f"bool {list(parameters[name].shape)}" if name in parameters else "no such parameter"
-            given = f"{str(mask.dtype).removeprefix('torch.')} {list(mask.shape)}"
-            raise GltError(f"the mask {name!r} ({given}) does not fit the model, which needs: {have}")
+        if name not in parameters or parameters[name].shape != mask.shape:
+            have = list(parameters[name].shape) if name in parameters else "no such parameter"
+            raise GltError(f"the mask {name!r} {list(mask.shape)} does not fit the model: {have}")
+        if mask.dtype != torch.bool:
+            raise GltError(f"the mask {name!r} must be bool, True = kept, got {mask.dtype}")
     masks = {name: mask.to(parameters[name].device) for name, mask in masks.items()}
     frozen = _Freeze(optimizer, {name: parameters[name] for name in masks}, masks)
     frozen.apply()

@@ -53,8 +53,6 @@ def keep_top(scores: Tensor, keep: int, alive: Tensor | None = None) -> Tensor:
     if scores.dim() != 1:
         raise GltError(f"scores must be one number per item, got shape {tuple(scores.shape)}")
     scores = scores.detach()
-    if scores.is_floating_point() and bool(torch.isnan(scores).any()):
-        raise GltError("scores hold NaN: check the features and the model that they were computed from")
     if alive is not None:
         if alive.dtype != torch.bool or alive.shape != scores.shape:
             raise GltError(f"alive must be bool [{scores.numel()}], got {alive.dtype} {list(alive.shape)}")
@@ -62,6 +60,8 @@ def keep_top(scores: Tensor, keep: int, alive: Tensor | None = None) -> Tensor:
         index = alive.nonzero().squeeze(1)
         mask[index[keep_top(scores[index], keep)]] = True
         return mask
+    if scores.is_floating_point() and bool(torch.isnan(scores).any()):
+        raise GltError("scores hold NaN: check the features and the model that they were computed from")
     n = scores.numel()
     if not 0 <= keep <= n:
         raise GltError(f"cannot keep {keep} of {n} items")

@@ -1,0 +1,229 @@
+"""What every registered strategy promises."""
+
+import copy
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+from torch_geometric.nn import GATConv, GCNConv, SAGEConv
+
+from glt.constraints import prunable_weights
+from glt.edges import PrunableEdges
+from glt.errors import GltError
+from glt.find import find
+from glt.problem import Problem
+from glt.registry import build, names
+from glt.schedules.geometric import Geometric
+from glt.schedules.level import Level
+from glt.select import keep_count
+from glt.train import Recipe
+
+FINDS_NOTHING = {"dense"}  # has no level besides the dense one, which every run has
+QUICK = Recipe(epochs=4, lr=0.05)
+LEVELS = [Level(2, 0.15, 0.3), Level(5, 0.333, 0.0), Level(7, 0.0, 0.77), Level(9, 0.61, 0.9)]
+
+every = pytest.mark.parametrize("name", names("strategies"))
+searching = pytest.mark.parametrize("name", [name for name in names("strategies") if name not in FINDS_NOTHING])
+
+
+@pytest.fixture(scope="module")
+def data():
+    return build("datasets", {"name": "csbm", "nodes": 120, "classes": 3, "features": 30, "avg_degree": 4})()
+
+
+def backbone(name="gcn"):
+    return build("backbones", {"name": name, "hidden": 8})
+
+
+def tickets(name, data, levels=LEVELS, seed=0):
+    problem = Problem(data, backbone(), QUICK, seed)
+    return problem, list(build("strategies", name).tickets(problem, levels))
+
+
+class Convolutions(nn.Module):
+    """A user's stack of PyG's layers."""
+
+    def __init__(self, layer, **options):
+        super().__init__()
+        self.first = layer(30, 8, **options)
+        self.last = layer(8, 3, **options)
+
+    def forward(self, x, edge_index):
+        x = self.first(x, edge_index).relu()
+        return self.last(nn.functional.dropout(x, 0.5, self.training), edge_index)
+
+
+class Plain(nn.Module):
+    """A user's module that knows nothing of PyG, with a buffer, a norm and an unused parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.lift = nn.Linear(30, 8)
+        self.norm = nn.BatchNorm1d(8)
+        self.head = nn.Linear(8, 3)
+        self.unused = nn.Parameter(torch.ones(2, 2))
+        self.register_buffer("scale", torch.tensor(0.5))
+
+    def forward(self, x, edge_index):
+        h = self.norm(self.lift(x)).relu()
+        return self.head(h + self.scale * torch.zeros_like(h).index_add(0, edge_index[1], h[edge_index[0]]))
+
+
+MODULES = {
+    "GCNConv": lambda: Convolutions(GCNConv),
+    "SAGEConv": lambda: Convolutions(SAGEConv),
+    "GATConv": lambda: Convolutions(GATConv, heads=1),
+    "plain": Plain,
+}
+
+
+@every
+def test_a_ticket_per_level_in_their_order(name, data):
+    _, found = tickets(name, data)
+    assert [ticket.config["level"] for ticket in found] == [] if name in FINDS_NOTHING else [2, 5, 7, 9]
+
+
+@searching
+def test_sparsities_are_exact(name, data):
+    problem, found = tickets(name, data)
+    for level, ticket in zip(LEVELS, found, strict=True):
+        weights = sum(mask.numel() for mask in ticket.weight_masks.values())
+        kept = sum(int(mask.sum()) for mask in ticket.weight_masks.values())
+        assert weights == 30 * 8 + 8 * 3
+        assert kept == keep_count(weights, level.weight_sparsity)
+        assert int(ticket.edge_keep.sum()) == keep_count(240, level.graph_sparsity)
+        assert ticket.metrics["graph_sparsity"] == ticket.graph_sparsity == 1 - float(ticket.edge_keep.double().mean())
+        assert ticket.metrics["weight_sparsity"] == ticket.weight_sparsity
+
+
+@searching
+def test_both_arcs_go_and_come_together(name, data):
+    problem, found = tickets(name, data)
+    for ticket in found:
+        arcs = {tuple(arc) for arc in ticket.apply(data).edge_index.t().tolist()}
+        assert len(arcs) == 2 * int(ticket.edge_keep.sum())
+        assert arcs == {(v, u) for u, v in arcs}
+        assert ticket.fingerprint == PrunableEdges.of(data.edge_index, 120).fingerprint()
+
+
+@searching
+def test_initial_weights_are_the_problems_own(name, data):
+    problem = Problem(data, backbone(), QUICK)
+    before = {k: v.clone() for k, v in problem.initial.items()}
+    for ticket in build("strategies", name).tickets(problem, LEVELS[:2]):
+        for state in (problem.initial, problem.model().state_dict(), ticket.initial):
+            assert state.keys() == before.keys()
+            assert all(torch.equal(state[k], v) for k, v in before.items())
+
+
+@searching
+def test_trained_weights_are_zero_where_pruned_and_were_trained(name, data):
+    _, found = tickets(name, data)
+    for ticket in found:
+        for key, mask in ticket.weight_masks.items():
+            assert mask.dtype == torch.bool and mask.shape == ticket.trained[key].shape
+            assert not ticket.trained[key][~mask].any()
+            if bool(mask.any()):
+                assert not torch.equal(ticket.trained[key][mask], ticket.initial[key][mask])
+
+
+@searching
+def test_the_metric_is_of_this_very_object(name, data):
+    problem, found = tickets(name, data)
+    for ticket in found:
+        result = ticket.verify(data, backbone()(30, 3))
+        assert result.ok
+        assert all(check.stored == check.recomputed for check in result.checks)
+        assert ticket.metrics["metric"] == "accuracy"
+        assert 1 <= ticket.metrics["epoch"] <= QUICK.epochs
+
+
+@searching
+def test_edge_masks_are_nested_along_a_schedule(name, data):
+    _, found = tickets(name, data, Geometric(graph_rate=0.2, weight_rate=0.2, levels=4))
+    for one, two in pairwise(found):
+        assert not bool((two.edge_keep & ~one.edge_keep).any())
+        assert int(two.edge_keep.sum()) < int(one.edge_keep.sum())
+
+
+@searching
+def test_a_level_does_not_depend_on_the_levels_asked_for(name, data, tmp_path):
+    _, found = tickets(name, data)
+    _, alone = tickets(name, data, LEVELS[2:3])
+    assert digest(alone[0], tmp_path) == digest(found[2], tmp_path)
+
+
+def digest(ticket, folder):
+    return ticket.save(folder / "it.safetensors")
+
+
+@searching
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(name, data, tmp_path):
+    torch.manual_seed(5)
+    one = digest(tickets(name, data, LEVELS[:1])[1][0], tmp_path)
+    torch.manual_seed(6)
+    assert digest(tickets(name, data, LEVELS[:1])[1][0], tmp_path) == one
+    assert digest(tickets(name, data, LEVELS[:1], seed=1)[1][0], tmp_path) != one
+
+
+@searching
+def test_the_global_random_state_and_the_graph_are_left_alone(name, data):
+    before, state = data.clone(), torch.get_rng_state()
+    tickets(name, data, LEVELS[:1])
+    assert torch.equal(torch.get_rng_state(), state)
+    assert data.to_dict().keys() == before.to_dict().keys()
+    assert torch.equal(data.edge_index, before.edge_index)
+    assert torch.equal(data.x.to_dense(), before.x.to_dense())
+
+
+@searching
+def test_tickets_come_one_by_one(name, data):
+    phases = []
+    problem = Problem(data, backbone(), QUICK, on_epoch=lambda phase, epoch, val: phases.append(phase))
+    iterator = build("strategies", name).tickets(problem, iter(LEVELS))
+    next(iterator)
+    first = len(phases)
+    next(iterator)
+    assert 0 < first < len(phases)
+    assert "level 2" in phases[:first] and "level 5" not in phases[:first]
+
+
+@searching
+@pytest.mark.parametrize("kind", names("backbones"))
+def test_every_backbone_can_be_searched(name, kind, data):
+    ticket = find(backbone(kind), data, 0.4, 0.5, strategy=name, recipe=Recipe(epochs=2))
+    assert ticket.graph_sparsity == 0.4
+    assert ticket.verify(data, backbone(kind)(30, 3)).ok
+
+
+@searching
+@pytest.mark.parametrize("kind", MODULES)
+def test_a_users_own_module_is_searched_and_not_touched(name, kind, data):
+    module = MODULES[kind]().eval()
+    before = copy.deepcopy(module.state_dict())
+    state = torch.get_rng_state()
+    ticket = find(module, data, 0.25, 0.5, strategy=name, recipe=QUICK)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not module.training
+    assert module.state_dict().keys() == before.keys() == ticket.initial.keys()
+    for key, value in module.state_dict().items():
+        assert torch.equal(value, before[key]) and torch.equal(value, ticket.initial[key])
+    assert all(p.grad is None and not p._backward_hooks for p in module.parameters())
+    assert not module._forward_hooks and not module._forward_pre_hooks
+    assert ticket.weight_masks.keys() == prunable_weights(module).keys()
+    weights = sum(mask.numel() for mask in ticket.weight_masks.values())
+    assert sum(int(mask.sum()) for mask in ticket.weight_masks.values()) == keep_count(weights, 0.5)
+    assert ticket.graph_sparsity == 0.25
+    assert ticket.verify(data, MODULES[kind]()).ok
+
+
+@searching
+def test_a_directed_graph_loses_arcs(name, data):
+    directed = data.clone()
+    directed.edge_index = data.edge_index[:, ::3]
+    ticket = find(backbone(), directed, 0.25, 0.5, strategy=name, recipe=QUICK, undirected=False)
+    assert not ticket.undirected
+    assert ticket.apply(directed).num_edges == keep_count(160, 0.25)
+    with pytest.raises(GltError, match="undirected"):
+        find(backbone(), directed, 0.25, 0.5, strategy=name, recipe=QUICK)
