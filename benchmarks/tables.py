@@ -57,8 +57,10 @@ def accuracy(records: Sequence[Record]) -> str:
         for backbone in ("gcn", "gin"):
             by_level = {row.level: row for row in found.get((dataset, backbone), [])}
             if by_level:
-                line = [percent(by_level[n]) if n in by_level else "" for n in (0, *levels)]
-                lines.append([f"{DATASETS[dataset]}, {BACKBONES[backbone]}", *line])
+                shown = [by_level.get(n) for n in (0, *levels)]
+                name = f"{DATASETS[dataset]}, {BACKBONES[backbone]}"
+                lines.append([name, *(percent(row) if row else "" for row in shown)])
+                lines.append(["&nbsp; last epoch", *(f"{100 * row.last:.1f}" if row else "" for row in shown)])
     return markdown(header, lines) + "\n\n" + provenance(records)
 
 

@@ -34,9 +34,8 @@ class Teddy:
         arcs = without_loops(edge_index)
         if not getattr(data, "undirected", True):
             arcs = torch.cat([arcs, arcs.flip(0)], dim=1)
-        degree = torch.bincount(arcs[0], minlength=nodes)
-        largest = int(degree.max()) if nodes else 0
-        root = degree.clamp(min=1).double().rsqrt()
-        total = neighbour_sum(arcs, quantise(root, largest)) / unit(largest)
-        factor = (total / degree.clamp(min=1).double() ** 2).float()
+        degree = torch.bincount(arcs[0], minlength=nodes).clamp_(min=1).double()
+        largest = int(degree.max()) if nodes else 1
+        total = neighbour_sum(arcs, quantise(degree.rsqrt(), largest))
+        factor = total.div_(unit(largest)).div_(degree).div_(degree).float()
         return take(factor, edge_index[0]).mul_(take(factor, edge_index[1]))

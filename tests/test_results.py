@@ -1,0 +1,95 @@
+"""Records: appended whole, read back whatever happened."""
+
+import json
+import os
+
+import pytest
+
+from glt.errors import GltError
+from glt.results import Results
+
+ONE, TWO = {"seed": 0, "level": 1, "status": "ok"}, {"seed": 0, "level": 2, "status": "ok", "é": [1.5, None]}
+
+
+@pytest.fixture
+def results(tmp_path):
+    return Results(tmp_path / "runs" / "it" / "results.jsonl")
+
+
+def test_nothing_there_is_no_record(results):
+    assert list(results) == []
+    assert results.find(seed=0) is None
+    assert not results.path.parent.exists(), "reading makes nothing"
+
+
+def test_records_come_back_in_order(results):
+    results.append(ONE)
+    results.append(TWO)
+    assert list(results) == list(Results(str(results.path))) == [ONE, TWO]
+    assert [json.loads(line) for line in results.path.read_text().splitlines()] == [ONE, TWO]
+
+
+def test_a_float_comes_back_to_the_bit(results):
+    results.append({"test": 0.1 + 0.2, "status": "ok"})
+    assert next(iter(results))["test"] == 0.1 + 0.2
+
+
+@pytest.mark.parametrize(
+    "torn",
+    [b'{"seed": 0, "lev', b"{", b"\x00\x00\x00", b"\xc3", b'"text"', b"[1]", b"7", b"null"],
+    ids=["half", "brace", "zeros", "half a letter", "string", "list", "number", "null"],
+)
+def test_a_torn_line_is_passed_over_and_the_next_record_starts_a_line(results, torn):
+    results.append(ONE)
+    with results.path.open("ab") as file:
+        file.write(torn)
+    assert list(results) == [ONE]
+    results.append(TWO)
+    assert list(results) == [ONE, TWO]
+    assert results.path.read_bytes().splitlines()[1] == torn
+
+
+def test_a_line_that_lacks_only_its_end_counts(results):
+    results.append(ONE)
+    results.path.write_bytes(results.path.read_bytes().rstrip())
+    assert list(results) == [ONE]
+    results.append(TWO)
+    assert list(results) == [ONE, TWO]
+
+
+def test_empty_lines_do_no_harm(results):
+    results.append(ONE)
+    results.path.write_bytes(b"\n\n" + results.path.read_bytes() + b"\r\n\n")
+    assert list(results) == [ONE]
+
+
+def test_of_a_point_the_last_finished_record_counts(results):
+    for record in (
+        {"seed": 0, "test": 1, "status": "ok"},
+        {"seed": 0, "test": 2, "status": "ok"},
+        {"seed": 0, "status": "failed"},
+        {"seed": 1, "status": "failed"},
+        {"seed": 2, "test": 3},
+    ):
+        results.append(record)
+    assert results.find(seed=0)["test"] == 2
+    assert results.find(seed=1) is None
+    assert results.find(seed=2) is None
+    assert results.find(seed=0, level=1) is None
+
+
+def test_a_record_is_one_write(results, monkeypatch):
+    lines, write = [], os.write
+    monkeypatch.setattr(os, "write", lambda handle, line: lines.append(line) or write(handle, line))
+    results.append(TWO)
+    assert len(lines) == 1 and lines[0].endswith(b"\n") and lines[0].count(b"\n") == 1
+
+
+def test_what_cannot_be_read_or_written_is_said(tmp_path):
+    with pytest.raises(GltError, match="cannot read the results"):
+        list(Results(tmp_path))
+    with pytest.raises(GltError, match="cannot write the results"):
+        Results(tmp_path).append(ONE)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GltError, match="cannot write the results"):
+        Results(tmp_path / "file" / "results.jsonl").append(ONE)
