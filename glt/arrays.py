@@ -19,6 +19,11 @@ def where(mask: Tensor) -> Tensor:
     return torch.from_numpy(np.flatnonzero(mask.numpy()))
 
 
+def count(mask: Tensor) -> int:
+    """Number of True in ``mask`` (bool, any shape)."""
+    return int(mask.sum()) if mask.device.type != "cpu" else int(np.count_nonzero(mask.numpy()))
+
+
 def take(values: Tensor, index: Tensor, dim: int = 0) -> Tensor:
     """``values.index_select(dim, index)``; ``index`` (int64) must be in range."""
     if values.device.type != "cpu" or values.dtype == torch.bfloat16 or values.requires_grad:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from glt.arrays import count
 from glt.errors import GltError, TrainingError
 from glt.select import keep_count, keep_top
 
@@ -75,7 +76,7 @@ class Constraint:
 
     def holds(self) -> bool:
         """Whether at most :attr:`keep` entries are non-zero now."""
-        return sum(int(torch.count_nonzero(p)) for p in self.parameters.values()) <= self.keep
+        return sum(count(p.detach() != 0) for p in self.parameters.values()) <= self.keep
 
     def remove(self) -> None:
         """Stop enforcing; the weights stay as they are."""
@@ -107,7 +108,7 @@ class _Projection(Constraint):
 class _Freeze(Constraint):
     def __init__(self, optimizer: Optimizer, parameters: dict[str, nn.Parameter], masks: Masks) -> None:
         self.masks = masks
-        super().__init__(optimizer, parameters, sum(int(m.sum()) for m in masks.values()))
+        super().__init__(optimizer, parameters, sum(count(m) for m in masks.values()))
 
     @torch.no_grad()
     def apply(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from glt.arrays import csr, row_pointers, take, where
+from glt.arrays import row_pointers, take, where
 
 
 def without_loops(edge_index: Tensor) -> Tensor:
@@ -21,32 +22,32 @@ def neighbour_sum(edge_index: Tensor, values: Tensor) -> Tensor:
 
     Args:
         edge_index: int64 [2, arcs].
-        values: float64 [nodes] or [nodes, k].
+        values: int64 [nodes]: integers, so that sums are exact and do not depend on the order of the arcs; see
+            :func:`quantise`.
 
     Returns:
-        float64, the shape of ``values``. Exact, and so independent of the order of the arcs, when the values
-        are integers and the sums stay below 2^53 (see :func:`quantise`).
+        int64 [nodes].
 
-    Cost: O(arcs); a CSR product (no copy of the arcs) where the sources are sorted, as PyG keeps them.
+    Cost: O(arcs); one ordered pass where the sources are sorted, as PyG's ``coalesce`` leaves them.
     """
     source, target = edge_index
+    gathered = take(values, target)
     if values.device.type != "cpu" or not bool((source[1:] >= source[:-1]).all()):
-        return torch.zeros_like(values).index_add_(0, source, take(values, target))
-    nodes = values.size(0)
-    return csr(row_pointers(source, nodes), target, values.new_ones(target.numel()), nodes) @ values
+        return torch.zeros_like(values).index_add_(0, source, gathered)
+    running = gathered.numpy()
+    np.cumsum(running, out=running)  # modulo 2^64, which differences undo
+    ends = row_pointers(source, values.numel())[1:]
+    total = torch.where(ends > 0, take(gathered, (ends - 1).clamp_(min=0)), 0) if gathered.numel() else ends
+    return torch.diff(total, prepend=total.new_zeros(1))
 
 
 def quantise(values: Tensor, terms: int) -> Tensor:
-    """Values in [0, 1] as integers (in float64) of which any sum of ``terms`` is exact, and their unit.
-
-    Returns:
-        float64 tensor of integers; divide sums by :func:`unit` of the same ``terms``.
-    """
-    return values.double().mul(unit(terms)).round_()
+    """Values in [0, 1] (float) as int64 multiples of 1 / :func:`unit`, of which ``terms`` add up without overflow."""
+    return values.double().mul(unit(terms)).round_().long()
 
 
 def unit(terms: int) -> float:
-    """The power of two that 1.0 maps to in :func:`quantise`: 2^52 / terms, rounded down to a power of two."""
+    """What 1.0 maps to in :func:`quantise`: the largest power of two up to 2^52 / terms."""
     return 2.0 ** (52 - math.ceil(math.log2(max(terms, 1))))
 
 

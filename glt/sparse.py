@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from glt.arrays import csr, row_pointers
+from glt.arrays import count, csr, row_pointers
 
 SPARSE_BELOW = 0.2
 """Features with a smaller fraction of non-zeros are multiplied as a sparse matrix (see benchmarks/speed.py)."""
@@ -93,7 +93,7 @@ def features_of(x: Tensor) -> Tensor | SparseMatrix:
     """
     if x.layout != torch.strided:
         return SparseMatrix.of(x)
-    if x.dim() == 2 and x.numel() and int(torch.count_nonzero(x)) < SPARSE_BELOW * x.numel():
+    if x.dim() == 2 and x.numel() and count(x != 0) < SPARSE_BELOW * x.numel():
         return SparseMatrix.of(x)
     return x
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from glt.arrays import take, where
+from glt.arrays import count, take, where
 from glt.edges import PrunableEdges, check_edge_index
 from glt.errors import GltError
 from glt.neighbours import is_symmetric
@@ -87,7 +87,7 @@ def _keep_symmetric(edge_index: Tensor, scores: Tensor, sparsity: float) -> Tens
         return torch.ones_like(up)
     threshold = kth_largest(candidates, keep)
     mask = scores > threshold
-    missing = keep - int((mask & up).sum())
+    missing = keep - count(candidates > threshold)
     tied = where(scores == threshold)
     forward = tied[up[tied]][:missing]
     backward = tied[source[tied] > target[tied]]

@@ -149,7 +149,7 @@ class NoWeights(nn.Module):
         ({"strategy": "tedy"}, "did you mean 'teddy'"),
         ({"strategy": {"name": "teddy", "wieght": 1}}, "did you mean 'weight'"),
         ({"strategy": 5}, "5"),
-        ({"model": "gnc"}, "did you mean 'gcn'"),
+        ({"model": "gcnn"}, "did you mean 'gcn'"),
         ({"model": Plain(2)}, "2 classes"),
         ({"model": nn.Linear(8, 3)}, "model(x, edge_index)"),
         ({"model": NotCallable()}, "model(x, edge_index)"),

@@ -57,7 +57,7 @@ def test_a_failure_halfway_leaves_the_old_plot(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(matplotlib.figure.Figure, "savefig", half)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises((OSError, GltError), match="disk full"):
         plot_accuracy(path, CURVES, "")
     assert path.read_bytes() == b"old"
     assert litter(tmp_path) == ["it.png"]

@@ -86,7 +86,7 @@ def test_the_interval_is_that_of_the_normal_law_for_many_values():
 
 
 def test_the_interval_is_the_same_every_time():
-    values = np.random.default_rng(0).random(5)
+    values = np.random.default_rng(0).random(40)
     np.random.seed(1)
     first = bootstrap(values)
     np.random.seed(2)

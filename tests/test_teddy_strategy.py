@@ -35,7 +35,9 @@ def ticket(data, level=LEVEL, **options):
 
 
 def same(one, two):
-    return torch.equal(one.edge_keep, two.edge_keep) and all(torch.equal(v, two.trained[k]) for k, v in one.trained.items())
+    return torch.equal(one.edge_keep, two.edge_keep) and all(
+        torch.equal(v, two.trained[k]) for k, v in one.trained.items()
+    )
 
 
 def test_without_distillation_there_is_no_teacher(data, monkeypatch):
@@ -173,7 +175,9 @@ def test_masks_are_the_largest_trained_weights(data):
     found = ticket(data)
     kept = torch.cat([found.trained[k][m].abs() for k, m in found.weight_masks.items()])
     assert bool((kept > 0).all())
-    assert any(not torch.equal(m, ticket(data, Level(1, 0.4, 0.5)).weight_masks[k]) for k, m in found.weight_masks.items())
+    assert any(
+        not torch.equal(m, ticket(data, Level(1, 0.4, 0.5)).weight_masks[k]) for k, m in found.weight_masks.items()
+    )
 
 
 @pytest.mark.parametrize(

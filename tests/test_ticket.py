@@ -175,11 +175,11 @@ def test_a_failure_halfway_leaves_the_old_file_and_no_litter(ticket, path, monke
 
     monkeypatch.setattr(ticket_file, "save_file", half)
     ticket.metrics["val"] = 0.0
-    with pytest.raises(OSError):
+    with pytest.raises((OSError, GltError)):
         ticket.save(path)
     assert path.read_bytes() == old
     assert litter(path.parent) == [path.name]
-    with pytest.raises(OSError):
+    with pytest.raises((OSError, GltError)):
         ticket.save(path.with_name("new.safetensors"))
     assert litter(path.parent) == [path.name]
 

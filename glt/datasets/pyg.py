@@ -84,12 +84,12 @@ class PygSource:
                 f"{self} is not available: {local}, none in the cache ({kept}), and the download "
                 f"failed ({_line(error)}); set GLT_DATA or --root to a folder that holds "
                 f"{(folder / 'raw').as_posix()}/ with {', '.join(self.raw_names)}, or connect to the network"
-            ) from error
+            ) from None
         try:
             for name in self.raw_names:
                 self.check(raw / name)
         except GltError as error:
-            raise DataUnavailable(f"{self}: the download was discarded: {error}") from error
+            raise DataUnavailable(f"{self}: the download was discarded: {error}") from None
         return raw
 
     def _process(self, raw: Path, scratch: Path) -> Path:
@@ -103,7 +103,7 @@ class PygSource:
                 if 4 * int(data.x.count_nonzero()) < data.x.numel():  # bags of words: a hundredth on the disk
                     data.x = data.x.to_sparse_csr()
         except Exception as error:
-            raise GltError(f"{self}: cannot use the files in {raw}: {_line(error)}") from error
+            raise GltError(f"{self}: cannot use the files in {raw}: {_line(error)}") from None
         torch.save(data.to_dict(), scratch / "data.pt")
         return scratch / "data.pt"
 

@@ -37,5 +37,5 @@ class Teddy:
         degree = torch.bincount(arcs[0], minlength=nodes).clamp_(min=1).double()
         largest = int(degree.max()) if nodes else 1
         total = neighbour_sum(arcs, quantise(degree.rsqrt(), largest))
-        factor = total.div_(unit(largest)).div_(degree).div_(degree).float()
+        factor = total.double().div_(unit(largest)).div_(degree).div_(degree).float()
         return take(factor, edge_index[0]).mul_(take(factor, edge_index[1]))

@@ -86,7 +86,7 @@ def test_a_ticket_per_level_in_their_order(name, data):
 
 @searching
 def test_sparsities_are_exact(name, data):
-    problem, found = tickets(name, data)
+    _, found = tickets(name, data)
     for level, ticket in zip(LEVELS, found, strict=True):
         weights = sum(mask.numel() for mask in ticket.weight_masks.values())
         kept = sum(int(mask.sum()) for mask in ticket.weight_masks.values())
@@ -99,7 +99,7 @@ def test_sparsities_are_exact(name, data):
 
 @searching
 def test_both_arcs_go_and_come_together(name, data):
-    problem, found = tickets(name, data)
+    _, found = tickets(name, data)
     for ticket in found:
         arcs = {tuple(arc) for arc in ticket.apply(data).edge_index.t().tolist()}
         assert len(arcs) == 2 * int(ticket.edge_keep.sum())
@@ -130,7 +130,7 @@ def test_trained_weights_are_zero_where_pruned_and_were_trained(name, data):
 
 @searching
 def test_the_metric_is_of_this_very_object(name, data):
-    problem, found = tickets(name, data)
+    _, found = tickets(name, data)
     for ticket in found:
         result = ticket.verify(data, backbone()(30, 3))
         assert result.ok
