@@ -334,7 +334,7 @@ def test_the_gradient_is_the_mask_times_its_scale():
     out = dropout(x, 0.2, training=True)
     weights = torch.randn(300)
     (out * weights).sum().backward()
-    torch.testing.assert_close(x.grad, weights * (out.detach() != 0) / 0.8)
+    torch.testing.assert_close(x.grad, weights * (out.detach() != 0) / 0.8, rtol=1e-4, atol=0)  # p in 2^-16ths
 
 
 def test_the_input_is_left_alone():

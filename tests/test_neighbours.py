@@ -40,17 +40,17 @@ def test_one_arc_missing_in_a_large_graph_is_found():
         assert not is_symmetric(edge_index[:, left], 3000)
 
 
-@given(directed(), st.integers(0, 9), st.sampled_from([(), (1,), (3,)]))
-def test_sums_over_targets_are_those_of_a_dense_product(graph, seed, width):
+@given(directed(), st.integers(0, 9))
+def test_sums_over_targets_are_those_of_a_dense_product(graph, seed):
     edge_index, nodes = graph
-    values = torch.from_numpy(np.random.default_rng(seed).normal(size=(nodes, *width)))
-    adjacency = np.zeros((nodes, nodes))
+    values = torch.from_numpy(np.random.default_rng(seed).integers(-(2**40), 2**40, size=nodes))
+    adjacency = np.zeros((nodes, nodes), dtype=np.int64)
     np.add.at(adjacency, tuple(edge_index.numpy()), 1)
     ascending = edge_index[:, torch.argsort(edge_index[0], stable=True)]
     for arcs in (edge_index, ascending):
         total = neighbour_sum(arcs, values)
         assert total.shape == values.shape
-        np.testing.assert_allclose(total.numpy(), adjacency @ values.numpy(), atol=1e-12)
+        assert total.tolist() == (adjacency @ values.numpy()).tolist()
 
 
 def test_sums_of_quantised_values_have_the_same_bits_in_any_order():
@@ -75,7 +75,7 @@ def test_quantised_values_are_whole_and_near():
     values = torch.linspace(0, 1, 1001, dtype=torch.float64)
     whole = quantise(values, 1000)
     assert torch.equal(whole, whole.round())
-    assert float((whole / unit(1000) - values).abs().max()) <= 0.5 / unit(1000)
+    assert float((whole.double() / unit(1000) - values).abs().max()) <= 0.5 / unit(1000)
 
 
 def test_without_loops_nothing_is_copied():
