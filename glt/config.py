@@ -19,6 +19,9 @@ from glt.train import Recipe
 SECTIONS = {"dataset": "datasets", "backbone": "backbones", "strategy": "strategies", "schedule": "schedules"}
 
 
+MOST_SEEDS = 100_000
+
+
 @checked("config")
 class Config:
     """One experiment.
@@ -27,7 +30,7 @@ class Config:
     ``train`` holds options of :class:`~glt.train.Recipe`.
     """
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$", description="folder of the results under runs/")] = "run"
+    name: Annotated[str, Field(pattern=r"^[\w-][\w.-]*$", description="folder of the results under runs/")] = "run"
     dataset: Any = "cora"
     backbone: Any = "gcn"
     strategy: Any = "teddy"
@@ -42,8 +45,11 @@ class Config:
         if not isinstance(self.train, Recipe):
             if not isinstance(self.train, Mapping):
                 raise GltError(f"train = {self.train!r} is not a mapping of options, e.g. {{epochs: 200}}")
-            object.__setattr__(self, "train", Recipe(**self.train))
-        seeds = tuple(range(self.seeds) if isinstance(self.seeds, int) else self.seeds or ())
+            object.__setattr__(self, "train", Recipe(**{str(k): v for k, v in self.train.items()}))
+        seeds = self.seeds
+        if type(seeds) is int and seeds <= MOST_SEEDS:
+            seeds = range(seeds)
+        seeds = tuple(seeds) if isinstance(seeds, (range, list, tuple)) else ()
         if not seeds or not all(type(s) is int and s >= 0 for s in seeds) or len(set(seeds)) < len(seeds):
             raise GltError(f"seeds = {self.seeds!r}: give a count of at least 1, or different numbers, e.g. [0, 1]")
         object.__setattr__(self, "seeds", seeds)
@@ -85,7 +91,7 @@ class Config:
 
 def _read(path: str | Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        tree = _parse(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise GltError(f"cannot read the config {path}: {getattr(error, 'strerror', None) or error}") from None
     except yaml.YAMLError as error:
@@ -96,6 +102,13 @@ def _read(path: str | Path) -> dict[str, Any]:
     return tree
 
 
+def _parse(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (ValueError, RecursionError) as error:  # a date in month 99, a number of 5,000 digits, 5,000 brackets
+        raise yaml.YAMLError(str(error)) from None
+
+
 def _override(tree: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     section, _, option = key.strip().partition(".")
@@ -104,7 +117,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
     if section not in _fields():
         raise GltError(f"override {override!r}: {unknown('section', section, _fields())}")
     try:
-        value = yaml.safe_load(text)
+        value = _parse(text)
     except yaml.YAMLError:
         raise GltError(f"override {override!r}: {text!r} is not a YAML value") from None
     if not option:
@@ -114,15 +127,22 @@ def _override(tree: dict[str, Any], override: str) -> None:
         raise GltError(f"override {override!r}: {section!r} has no options, write {section}=value")
     default = {} if section == "train" else _default(section)
     spec = tree.get(section, default)
-    spec = {"name": spec} if isinstance(spec, str) else dict(spec or {})
+    spec = _options(override, section, spec)
     *path, last = option.split(".")
     node = spec
     for part in path:
-        inner = node.get(part)
-        node[part] = {"name": inner} if isinstance(inner, str) else dict(inner or {})
+        node[part] = _options(override, part, node.get(part))
         node = node[part]
     node[last] = value
     tree[section] = spec
+
+
+def _options(override: str, what: str, spec: Any) -> dict[str, Any]:
+    if isinstance(spec, str):
+        return {"name": spec}
+    if spec is not None and not isinstance(spec, Mapping):
+        raise GltError(f"override {override!r}: {what} = {spec!r} has no options")
+    return dict(spec or {})
 
 
 def _fields() -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,11 @@ from glt.errors import GltError
 from glt.files import atomic
 
 SUFFIXES = (".npz", ".csv", ".parquet")
+TAKEN = {
+    ".npz": ("edge_index", "num_nodes", "file", "allow_pickle"),  # the last two are numpy's own
+    ".csv": ("source", "target"),
+    ".parquet": ("source", "target"),
+}
 
 
 @dataclass
@@ -66,14 +71,17 @@ def read(path: Path, num_nodes: int | None = None) -> EdgeList:
         raise GltError(f"there is no edge list {path}") from None
     except ImportError:
         raise GltError("reading .parquet needs pyarrow: pip install 'graph-lottery-tickets[parquet]'") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, GltError):
-            raise
+    except GltError:
+        raise
+    except Exception as error:  # zipfile, zlib, numpy, pandas and pyarrow have one of their own each
         raise GltError(f"{path} is not a readable edge list: {' '.join(str(error).split())}") from None
 
 
 def _read_npz(path: Path, num_nodes: int | None) -> EdgeList:
-    with np.load(path, allow_pickle=False) as file:
+    file = np.load(path, allow_pickle=False)
+    if not isinstance(file, np.lib.npyio.NpzFile):
+        raise GltError(f"{path} is a single array, not an .npz with an array 'edge_index'")
+    with file:
         arrays = {name: file[name] for name in file.files}
     if "edge_index" not in arrays:
         raise GltError(f"{path} has no array 'edge_index'; it holds: {', '.join(arrays) or 'nothing'}")
@@ -81,14 +89,20 @@ def _read_npz(path: Path, num_nodes: int | None) -> EdgeList:
     if arcs.ndim != 2 or arcs.shape[0] != 2:
         raise GltError(f"{path}: edge_index must be [2, arcs], got {list(arcs.shape)}")
     stated = arrays.pop("num_nodes", None)
+    if stated is not None and (stated.ndim or not np.issubdtype(stated.dtype, np.integer) or stated < 0):
+        raise GltError(f"{path}: num_nodes must be one number of nodes, got {stated}")
+    if num_nodes is None and stated is not None:
+        num_nodes = int(stated)
     columns = {k: v for k, v in arrays.items() if v.ndim and v.shape[0] == arcs.shape[1]}
-    return EdgeList(arcs, _nodes(arcs, num_nodes if stated is None else int(stated)), columns)
+    return EdgeList(arcs, _nodes(arcs, num_nodes), columns)
 
 
 def _read_table(path: Path, num_nodes: int | None) -> EdgeList:
     import pandas as pd
 
-    table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows with more values than names: columns would shift
+        table = pd.read_csv(path, index_col=False) if path.suffix == ".csv" else pd.read_parquet(path)
     if missing := {"source", "target"} - set(table.columns):
         raise GltError(f"{path} has no column {sorted(missing)[0]!r}; it has: {', '.join(map(str, table.columns))}")
     arcs = np.stack([_integers(path, table[name].to_numpy()) for name in ("source", "target")])
@@ -99,6 +113,8 @@ def _read_table(path: Path, num_nodes: int | None) -> EdgeList:
 def _integers(path: Path, values: np.ndarray) -> np.ndarray:
     if not np.issubdtype(values.dtype, np.integer):
         raise GltError(f"{path}: node ids must be integers, got {values.dtype}")
+    if values.size and values.max() > np.iinfo(np.int64).max:
+        raise GltError(f"{path}: node {values.max()} is out of range")
     return values.astype(np.int64)
 
 
@@ -109,17 +125,33 @@ def _nodes(arcs: np.ndarray, stated: int | None) -> int:
 def write(path: Path, edges: EdgeList) -> None:
     """Write an edge list atomically, in the layout :func:`read` reads."""
     check_suffix(path)
+    columns = {name: _writable(path, name, column) for name, column in edges.columns.items()}
     with atomic(path) as temporary:
         if path.suffix == ".npz":
-            extra: dict[str, Any] = {"edge_index": edges.arcs, "num_nodes": np.int64(edges.num_nodes), **edges.columns}
+            extra: dict[str, Any] = {"edge_index": edges.arcs, "num_nodes": np.int64(edges.num_nodes), **columns}
             np.savez_compressed(temporary, **extra)
             return
         import pandas as pd
 
         table = pd.DataFrame({"source": edges.arcs[0], "target": edges.arcs[1]})
-        for name, column in edges.columns.items():
+        for name, column in columns.items():
             table[name] = list(column) if column.ndim > 1 else column
         try:
             table.to_csv(temporary, index=False) if path.suffix == ".csv" else table.to_parquet(temporary, index=False)
         except ImportError:
             raise GltError("writing .parquet needs pyarrow: pip install 'graph-lottery-tickets[parquet]'") from None
+
+
+def _writable(path: Path, name: str, column: np.ndarray) -> np.ndarray:
+    """The column as this format can hold it; GltError where it cannot."""
+    if name in TAKEN[path.suffix]:
+        raise GltError(f"cannot write {path}: {path.suffix} has no place for a column named {name!r}; rename it")
+    if path.suffix == ".csv" and column.ndim > 1:
+        raise GltError(
+            f"cannot write {path}: {name!r} has {list(column.shape[1:])} values per arc; use .npz or .parquet"
+        )
+    if path.suffix == ".npz" and column.dtype == object:  # numpy would pickle it
+        if not all(isinstance(value, str) for value in column):
+            raise GltError(f"cannot write {path}: column {name!r} is neither numbers nor text; use .csv or .parquet")
+        return column.astype(str)
+    return column

@@ -21,6 +21,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
         GltError: the folder cannot be written to.
     """
     path = Path(path)
+    if path.is_dir():
+        raise GltError(f"cannot write {path}: it is a folder")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=f".{path.stem}-", dir=path.parent)

@@ -51,7 +51,7 @@ def find(
         GltError: bad data, an impossible sparsity, a model that cannot be called, or a failed training.
     """
     level = Level(1, graph_sparsity, weight_sparsity)
-    strategy = build("strategies", strategy)
+    strategy = strategy if hasattr(strategy, "tickets") else build("strategies", strategy)
     backbone = build("backbones", model) if isinstance(model, str) else model
     problem = Problem(data, backbone, recipe, seed, metric, undirected, on_epoch=on_epoch)
     problem.check([level])

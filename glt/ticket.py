@@ -57,7 +57,7 @@ class Ticket:
     def weight_sparsity(self) -> float:
         """Fraction of the weights under the masks removed, counted."""
         total = sum(mask.numel() for mask in self.weight_masks.values())
-        return 1.0 - sum(int(mask.sum()) for mask in self.weight_masks.values()) / total
+        return 1.0 - sum(int(mask.sum()) for mask in self.weight_masks.values()) / total if total else 0.0
 
     def apply(self, data: Data) -> Data:
         """A copy of ``data`` with the pruned edges' arcs removed, per-arc attributes along with them.
@@ -93,12 +93,14 @@ class Ticket:
         return self._set(model, self.trained)
 
     def _set(self, model: nn.Module, state: State) -> nn.Module:
+        own = model.state_dict()
+        if wrong := [k for k in own | state if k not in own or k not in state or own[k].shape != state[k].shape]:
+            shapes = (list(s[wrong[0]].shape) if wrong[0] in s else "nothing" for s in (own, state))
+            raise GltError(
+                "this ticket does not fit {}: {} is {} there, {} here".format(type(model).__name__, wrong[0], *shapes)
+            )
         masked = {k: v * self.weight_masks[k].to(v.device) if k in self.weight_masks else v for k, v in state.items()}
-        try:
-            model.load_state_dict(masked)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise GltError(f"this ticket does not fit {type(model).__name__}: {reason}") from None
+        model.load_state_dict(masked)
         return model
 
     def save(self, path: str | Path, trained: bool = True) -> str:
@@ -147,7 +149,7 @@ class Ticket:
                 trained=_unfold(parts["trained"], masks) if parts["trained"] else None,
                 versions=dict(header["versions"]),
             )
-        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        except (KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
             if isinstance(error, GltError):
                 raise
             raise GltError(f"{path} is not a valid ticket: {type(error).__name__} {error}") from None
@@ -164,6 +166,10 @@ def _unfold(trained: State, masks: Masks) -> State:
     full = {}
     for name, value in trained.items():
         if name in masks:
+            if value.shape != (int(masks[name].sum()),):
+                raise GltError(
+                    f"the ticket is inconsistent: trained {name!r} has {value.numel()} values, its mask another number"
+                )
             dense = torch.zeros(masks[name].shape, dtype=value.dtype)
             dense[masks[name]] = value
             value = dense

@@ -48,7 +48,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             metadata = file.metadata() or {}
             if KEY not in metadata:
                 raise GltError(f"{path} is a safetensors file but not a glt ticket: its header has no {KEY!r} entry")
-            header = json.loads(metadata[KEY])
+            header = _parse(path, metadata[KEY])
             _check_format(path, header)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except FileNotFoundError:
@@ -57,11 +57,16 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise GltError(f"{path} is a folder, not a ticket file") from None
     except (OSError, SafetensorError, UnicodeDecodeError) as error:
         raise GltError(f"{path} is not a readable ticket (truncated, or another kind of file): {error}") from None
-    except (json.JSONDecodeError, RecursionError):
-        raise GltError(f"{path} is not a readable ticket: its header is not JSON") from None
     if header.get("digest") != digest(header, tensors):
         raise GltError(f"{path} was changed after it was written: its digest does not match its content")
     return header, tensors
+
+
+def _parse(path: str | Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # not JSON, a number of 5,000 digits, 5,000 brackets
+        raise GltError(f"{path} is not a readable ticket: its header is not JSON") from None
 
 
 def _check_format(path: str | Path, header: Any) -> None:

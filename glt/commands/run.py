@@ -90,26 +90,30 @@ def run_with_progress(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from glt.pipeline import run
+    from glt.pipeline import levels_of, run
 
     config = experiment.config
     epochs = config.train.epochs
-    points = len(config.seeds) * (1 + len(list(config.schedule)) * (config.strategy.name != "dense"))
+    points = len(config.seeds) * (1 + len(levels_of(config)))
     columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     records: list[Record] = []
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
+    progress = Progress(*columns, console=Console(stderr=True), disable=quiet)
+    try:
         task = progress.add_task(f"{config.dataset.name}, {config.backbone.name}", total=points * epochs)
 
         def on_epoch(seed: int, phase: str, epoch: int, val: float) -> None:
             done = len(records) * epochs + epoch
             text = f"{config.dataset.name} {config.backbone.name} seed {seed} {phase}: val {val:.3f}"
             progress.update(task, completed=done, description=text)
+            progress.start()  # not before there is progress: an error in the data stands alone
 
         for record in run(experiment, root, device, on_epoch):
             records.append(record)
             progress.update(task, completed=len(records) * epochs)
             if as_json:
                 click.echo(json.dumps(record))
+    finally:
+        progress.stop()
     return records
 
 

@@ -27,5 +27,5 @@ class Level:
     def __post_init__(self) -> None:
         for name in ("graph_sparsity", "weight_sparsity"):
             value = getattr(self, name)
-            if not 0.0 <= value < 1.0:
+            if not (isinstance(value, (int, float)) and 0.0 <= value < 1.0):
                 raise GltError(f"{name} {value!r} is not in [0, 1): it is the fraction removed, e.g. 0.4")
