@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -98,7 +99,7 @@ def _read(path: str | Path) -> dict[str, Any]:
         raise GltError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
         raise GltError(f"{path} must be a YAML mapping of sections: {', '.join(_fields())}")
-    tree.setdefault("name", Path(path).stem)
+    tree.setdefault("name", re.sub(r"[^\w-]+", "-", Path(path).stem))
     return tree
 
 

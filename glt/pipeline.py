@@ -94,6 +94,11 @@ def run(
         yield from _levels(run, problem, levels, done)
 
 
+def levels_of(config: Config) -> list[Level]:
+    """The levels that are searched for; level 0 is the dense one, which every run has."""
+    return [level for level in config.schedule if level.number] if config.strategy.name != "dense" else []
+
+
 def _levels(run: Run, problem: Problem, levels: list[Level], done: dict[int, Record | None]) -> Iterator[Record]:
     """The records of one seed's levels, in order; only missing ones are searched for."""
     missing = [level for level in levels if not done[level.number]]
