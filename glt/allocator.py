@@ -11,8 +11,8 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 def keep_freed_memory() -> None:
     """Tell glibc's malloc to reuse freed blocks of any size instead of returning them to the system.
 
-    A PubMed GCN-512 epoch is about a quarter faster on CPU; other allocators and systems are left as they are. It
-    concerns the whole process, so the command line does it and the library never does.
+    Other allocators and systems are left as they are. It concerns the whole process, so the command line does it
+    and the library never does.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt

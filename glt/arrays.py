@@ -1,4 +1,4 @@
-"""Arrays: picking items (numpy's single pass is several times faster on CPU than torch's indexing), CSR matrices."""
+"""Arrays: picking items (on CPU by numpy's single passes), CSR matrices."""
 
 from __future__ import annotations
 

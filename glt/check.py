@@ -34,12 +34,21 @@ def check_data(data: Data) -> None:
     check_edge_index(data.edge_index, nodes)
     if bool((data.edge_index[0] == data.edge_index[1]).all()):
         raise GltError("the graph has no edges besides self-loops: there is nothing to prune")
+    for name in ("edge_weight", "edge_attr"):
+        value = data.get(name)
+        if value is not None and not bool(torch.isfinite(value).all()):
+            raise GltError(f"data.{name} holds NaN or infinite values: clean it, e.g. with nan_to_num()")
     y = data.get("y")
     if y is None or y.dtype != torch.int64 or y.shape != (nodes,):
         have = "missing" if y is None else f"{str(y.dtype).removeprefix('torch.')} {list(y.shape)}"
         raise GltError(f"data.y must be int64 [{nodes}], one class per node, got {have}")
     for name in ("train_mask", "val_mask", "test_mask"):
         _check_mask(name, data.get(name), y)
+
+
+def num_classes(data: Data) -> int:
+    """``data.num_classes`` where given, at least the largest label plus one."""
+    return int(max(int(data.y.max()) + 1, data.get("num_classes", 0)))
 
 
 def _check_mask(name: str, mask: Tensor | None, y: Tensor) -> None:

@@ -96,7 +96,7 @@ class PrunableEdges:
         if keep.shape != (self.num_edges,) or keep.dtype != torch.bool:
             raise GltError(f"an edge mask is bool [{self.num_edges}], got {keep.dtype} {list(keep.shape)}")
         loops_last = torch.cat([keep, keep.new_ones(1)])  # index -1, the self-loops, finds True
-        return loops_last[self.edge_of_arc]
+        return loops_last.to(self.edge_of_arc.device)[self.edge_of_arc]
 
     def fingerprint(self) -> str:
         """sha256 of the graph: number of nodes, direction, edges. The same for any order of the arcs."""

@@ -50,6 +50,11 @@ def forward_of(model: nn.Module, data: Data) -> Callable[[], Tensor]:
     ``model(x, edge_index)`` with a dense x, and with ``edge_weight`` and ``edge_attr`` where the data has them
     and the model's ``forward`` takes them.
     """
+    if cached := [name for name, module in model.named_modules() if getattr(module, "cached", False) is True]:
+        raise GltError(
+            f"layer {cached[0]!r} has cached=True: it would go on using the first graph it sees, whatever is pruned; "
+            "build the model with cached=False"
+        )
     if hasattr(model, "prepare"):
         arguments = model.prepare(data)  # type: ignore[operator]
         return lambda: model(*arguments)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from typing import Any
 
 from torch import nn
 from torch_geometric.data import Data
 
+from glt.errors import GltError
 from glt.problem import OnEpoch, Problem
-from glt.registry import build
+from glt.registry import build, spec_of
 from glt.schedules.level import Level
+from glt.schedules.oneshot import OneShot
 from glt.ticket import Ticket
 from glt.train import Recipe
 
@@ -53,7 +56,12 @@ def find(
     level = Level(1, graph_sparsity, weight_sparsity)
     strategy = strategy if hasattr(strategy, "tickets") else build("strategies", strategy)
     backbone = build("backbones", model) if isinstance(model, str) else model
-    problem = Problem(data, backbone, recipe, seed, metric, undirected, on_epoch=on_epoch)
+    if not (isinstance(model, nn.Module) or callable(backbone)):
+        raise GltError(f"model must be a torch module or the name of a backbone, got {model!r}")
+    recipe = recipe or Recipe()
+    pieces = {"strategy": strategy, "schedule": OneShot(graph=graph_sparsity, weight=weight_sparsity), "train": recipe}
+    config = {part: spec_of(piece) for part, piece in pieces.items() if is_dataclass(piece)}
+    problem = Problem(data, backbone, recipe, seed, metric, undirected, config, on_epoch)
     problem.check([level])
     ticket: Ticket = next(iter(strategy.tickets(problem, [level])), None) or problem.dense_ticket()
     ticket.metrics |= {"dense_val": problem.dense.val, "dense_test": problem.dense.test}

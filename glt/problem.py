@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from glt.check import check_data
+from glt.check import check_data, num_classes
 from glt.constraints import Masks, prunable_weights
 from glt.edges import PrunableEdges
 from glt.errors import GltError
@@ -38,7 +38,6 @@ class Problem:
         metric: ``"accuracy"`` or ``"roc_auc"`` (default: ``data.metric`` or accuracy).
         undirected: whether (u, v) and (v, u) are one edge.
         config: recorded in every ticket.
-        dense: the dense training, when it is known already.
         on_epoch: called with (phase, epoch, validation metric).
 
     Raises:
@@ -54,7 +53,6 @@ class Problem:
         metric: str | None = None,
         undirected: bool = True,
         config: dict[str, Any] | None = None,
-        dense: FitResult | None = None,
         on_epoch: OnEpoch | None = None,
     ) -> None:
         check_data(data)
@@ -69,8 +67,6 @@ class Problem:
         self.undirected = undirected
         self._model = self._initialised(model)
         self.initial = {k: v.detach().clone() for k, v in self._model.state_dict().items()}
-        if dense is not None:
-            self.__dict__["dense"] = dense  # fills the cached property
 
     def _initialised(self, model: nn.Module | Callable[[int, int], nn.Module]) -> nn.Module:
         """A model with weights, moved to the data, that can be called on it."""
@@ -96,8 +92,8 @@ class Problem:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes: ``data.num_classes`` where given, else the largest label plus one."""
-        return int(max(int(self.data.y.max()) + 1, self.data.get("num_classes", 0)))
+        """Number of classes; see :func:`glt.check.num_classes`."""
+        return num_classes(self.data)
 
     @cached_property
     def dense(self) -> FitResult:

@@ -16,12 +16,13 @@ from glt.version import __version__
 
 
 def versions() -> dict[str, str]:
-    """Versions of glt and of what its numbers depend on."""
+    """Versions of glt and of what its bits depend on, the number of CPU threads included."""
     return {
         "glt": __version__,
         "torch": torch.__version__,
         "pyg": torch_geometric.__version__,
         "python": platform.python_version(),
+        "threads": str(torch.get_num_threads()),
     }
 
 

@@ -80,8 +80,8 @@ def kth_largest(scores: Tensor, k: int) -> Tensor:
     """The k-th largest of ``scores`` [n], 0-d, 1 <= k <= n.
 
     On CPU float32 is selected by counting its upper, then its lower 16 bits: two ordered passes, whatever the
-    values. (numpy's partition is as fast on random values, but many times slower where most are equal, as in
-    projected weights; torch.kthvalue is slower than both.) A NaN would sort as the largest.
+    values: partition algorithms slow down where most are equal, as in projected weights.
+    A NaN would sort as the largest.
     """
     n = scores.numel()
     if scores.device.type != "cpu":

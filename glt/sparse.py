@@ -10,7 +10,7 @@ from torch import Tensor
 from glt.arrays import count, csr, row_pointers
 
 SPARSE_BELOW = 0.2
-"""Features with a smaller fraction of non-zeros are multiplied as a sparse matrix (see benchmarks/speed.py)."""
+"""Features with a smaller fraction of non-zeros are multiplied as a sparse matrix."""
 
 CACHED = 1_500_000
 """Elements of a dense operand that are taken to fit the processor's cache (6 MB of float32)."""
@@ -72,9 +72,8 @@ class _Product(torch.autograd.Function):
 def product(matrix: Tensor, dense: Tensor) -> Tensor:
     """CSR ``matrix`` [n, m] @ dense [m, k], outside autograd.
 
-    On CPU torch's own reduction kernel is up to three times faster than the MKL product behind ``@`` for wide
-    matrices, and slower for narrow ones. Where rows of a large ``dense`` are read many times, columns are
-    taken in blocks that stay in the cache (PubMed's weight gradient: 88 instead of 220 ms on one core).
+    On CPU torch's own reduction kernel is chosen for wide matrices, the MKL product behind ``@`` for narrow ones.
+    Where rows of a large ``dense`` are read many times, columns are taken in blocks that stay in the cache.
     """
     if matrix.device.type != "cpu" or dense.size(1) < 32:
         return matrix @ dense

@@ -20,7 +20,7 @@ from glt.sparsify import remove_arcs
 State = dict[str, Tensor]
 
 
-@dataclass
+@dataclass(repr=False)
 class Ticket:
     """A graph lottery ticket.
 
@@ -65,6 +65,8 @@ class Ticket:
         Raises:
             GltError: ``data`` is another graph than the ticket's.
         """
+        if data.get("edge_index") is None:
+            raise GltError("the data has no edge_index to apply the ticket to")
         edges = PrunableEdges.of(data.edge_index, int(data.num_nodes or 0), self.undirected)
         if edges.fingerprint() != self.fingerprint:
             raise GltError(
@@ -99,9 +101,17 @@ class Ticket:
             raise GltError(
                 "this ticket does not fit {}: {} is {} there, {} here".format(type(model).__name__, wrong[0], *shapes)
             )
-        masked = {k: v * self.weight_masks[k].to(v.device) if k in self.weight_masks else v for k, v in state.items()}
-        model.load_state_dict(masked)
+        model.load_state_dict(state)
+        with torch.no_grad():  # on the parameters themselves: one may stand in the state under several names
+            for name, parameter in model.named_parameters(remove_duplicate=False):
+                if name in self.weight_masks:
+                    parameter.masked_fill_(~self.weight_masks[name].to(parameter.device), 0)
         return model
+
+    def __repr__(self) -> str:
+        test = self.metrics.get("test")
+        score = f", test {test:.4f}" if isinstance(test, float) else ""
+        return f"Ticket(graph {self.graph_sparsity:.1%} removed, weights {self.weight_sparsity:.1%} removed{score})"
 
     def save(self, path: str | Path, trained: bool = True) -> str:
         """Write one safetensors file, atomically; returns its content digest (sha256).

@@ -67,7 +67,9 @@ def blinded(data, mask):
     dense = copy.copy(problem(data).dense)
     dense.logits = dense.logits.clone()
     dense.logits[mask] = float("nan")
-    return problem(data, dense=dense)
+    blind = problem(data)
+    blind.dense = dense
+    return blind
 
 
 def test_held_out_reads_no_teacher_output_on_validation_and_test_nodes(data):
@@ -100,7 +102,8 @@ def test_the_student_follows_its_teacher(data):
     dense.logits = torch.tensor([0.0, 9.0, 0.0]).repeat(120, 1)
 
     def share_of_class_1(weight):
-        one = problem(data, epochs=30, dense=dense)
+        one = problem(data, epochs=30)
+        one.dense = dense
         found = next(iter(teddy(weight=weight).tickets(one, [LEVEL])))
         sub = found.apply(data)
         model = found.restore(one.model()).eval()

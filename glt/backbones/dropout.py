@@ -9,9 +9,9 @@ from torch import Tensor
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     """Inverted dropout, as ``torch.nn.functional.dropout`` does it.
 
-    torch draws one random number of its CPU generator per element, which costs as much as the rest of a
-    small GCN's epoch. Here every 64-bit draw serves four elements, 16 bits each: p is rounded to 2^-16, exact
-    for p = 0.5. The draws come from torch's global generator, so ``torch.manual_seed`` governs them.
+    torch draws one random number of its CPU generator per element. Here every 64-bit draw serves four, 16 bits
+    each: p is rounded to 2^-16, exact for p = 0.5. The draws come from torch's global generator, so
+    ``torch.manual_seed`` governs them.
 
     Args:
         x: float, any shape.

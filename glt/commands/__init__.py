@@ -1,1 +1,1 @@
-"""One file per command; heavy imports happen inside, so that ``glt --help`` is quick."""
+"""One file per command."""

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 @click.option("--dataset", help="A registered dataset.")
 @click.option("--backbone", help="A registered backbone.")
 @click.option("--strategy", help="A registered strategy.")
-@click.option("--graph-sparsity", type=float, help="One level: fraction of edges removed, in [0, 1).")
-@click.option("--weight-sparsity", type=float, help="One level: fraction of weights removed, in [0, 1).")
+@click.option(
+    "--graph-sparsity", type=float, help="One level instead of the schedule: fraction of edges removed (default 0)."
+)
+@click.option(
+    "--weight-sparsity", type=float, help="One level instead of the schedule: fraction of weights removed (default 0)."
+)
 @click.option("--seeds", type=click.IntRange(min=1), help="Number of seeds, 0 to n-1.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Results go here."
@@ -73,7 +77,8 @@ def run(
     import torch
 
     keep_freed_memory()
-    if device != "cpu" and not (device.partition(":")[0] == "cuda" and torch.cuda.is_available()):
+    devices = ["cpu", "cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if device not in devices or (device != "cpu" and not torch.cuda.is_available()):
         raise GltError(f"device {device!r} is not available here; use cpu")
     if threads:
         torch.set_num_threads(threads)

@@ -66,4 +66,4 @@ def sparsify(
         counts = {"arcs": int(keep.size), "arcs_kept": int(keep.sum())}
         click.echo(json.dumps({"output": str(output), "scorer": scorer, "sparsity": sparsity, **counts}))
     elif not quiet:
-        click.echo(f"{output}: {int(keep.sum())} of {keep.size} arcs kept ({scorer}, sparsity {sparsity:g})")
+        click.echo(f"{output}: {int(keep.sum())} of {keep.size} arcs kept ({scorer}, asked to remove {sparsity:.4g})")

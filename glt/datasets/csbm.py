@@ -32,7 +32,7 @@ class ContextualSBM:
     root of the sum of weights so that few pairs repeat. The graph is simple and undirected with exactly
     ``round(nodes * avg_degree / 2)`` edges, of which the fraction ``homophily`` stays in a class. Split:
     ``train_per_class`` and ``val_per_class`` nodes of each class, the rest for testing. Time and memory grow
-    linearly with nodes and edges (a million nodes: about ten seconds and a gigabyte).
+    linearly with nodes and edges.
     """
 
     name: ClassVar[str]

@@ -41,6 +41,8 @@ class TeddyStrategy:
 
     def tickets(self, problem: Problem, levels: Iterable[Level]) -> Iterator[Ticket]:
         """Score the edges once; then each level is one training from the initial weights."""
+        levels = list(levels)
+        problem.check(levels)
         scores = problem.edges.pool(self.scorer(problem.data))
         teacher = [problem.dense] if self.weight else []
         for level in levels:
