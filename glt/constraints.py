@@ -102,7 +102,7 @@ class _Projection(Constraint):
         except GltError:
             raise TrainingError("a weight became NaN during training: lower the learning rate") from None
         for name, parameter in self.parameters.items():
-            parameter.masked_fill_(~masks[name], 0)
+            parameter.mul_(masks[name])  # what is pruned is finite: infinities are the largest
 
 
 class _Freeze(Constraint):

@@ -62,7 +62,7 @@ def keep_top(scores: Tensor, keep: int, alive: Tensor | None = None) -> Tensor:
         index = where(alive)
         mask[index[keep_top(scores[index], keep)]] = True
         return mask
-    if scores.is_floating_point() and bool(torch.isnan(scores).any()):
+    if scores.is_floating_point() and scores.numel() and bool(torch.isnan(scores.max())):
         raise GltError("scores hold NaN: check the features and the model that they were computed from")
     n = scores.numel()
     if not 0 <= keep <= n:
