@@ -38,7 +38,8 @@ def plot_accuracy(path: Path, curves: Mapping[str, Sequence[Row]], title: str, m
             alpha=0.15,
             linewidth=0,
         )
-        for a, b, row in zip(x, y, tickets, strict=True):
+        noted = tickets if label == next(iter(curves)) else []  # one curve: labels of several would overlap
+        for a, b, row in zip(x, y, noted, strict=False):
             note = f"{100 * row.weight_sparsity:.0f} %"
             axes.annotate(note, (a, b), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=7)
     dense = [row for rows in curves.values() for row in rows if row.level == 0]
