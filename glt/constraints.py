@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from glt.arrays import count
 from glt.errors import GltError, TrainingError
-from glt.select import keep_count, keep_top
+from glt.select import keep_count, keep_top, kth_largest
 
 Masks = dict[str, Tensor]
 
@@ -51,10 +51,20 @@ def largest_weights(parameters: Mapping[str, Tensor], sparsity: float) -> Masks:
     Raises:
         GltError: sparsity outside [0, 1) or removing everything; a NaN weight.
     """
-    flat = torch.cat([p.detach().abs().flatten() for p in parameters.values()])
+    flat = _magnitudes(parameters)
     keep = keep_top(flat, keep_count(flat.numel(), sparsity, "weights"))
     parts = keep.split([p.numel() for p in parameters.values()])
     return {name: part.view_as(p) for (name, p), part in zip(parameters.items(), parts, strict=True)}
+
+
+def _magnitudes(parameters: Mapping[str, Tensor], into: Tensor | None = None) -> Tensor:
+    """Absolute values of all entries, [n], in the memory of ``into`` if given."""
+    tensors = [p.detach() for p in parameters.values()]
+    if into is None:
+        return torch.cat([p.abs().flatten() for p in tensors])
+    for tensor, part in zip(tensors, into.split([p.numel() for p in tensors]), strict=True):
+        torch.abs(tensor, out=part.view_as(tensor))
+    return into
 
 
 class Constraint:
@@ -93,16 +103,25 @@ class _Projection(Constraint):
     def __init__(self, optimizer: Optimizer, parameters: dict[str, nn.Parameter], sparsity: float) -> None:
         total = sum(p.numel() for p in parameters.values())
         self.sparsity = sparsity
+        self._magnitudes: Tensor | None = None
         super().__init__(optimizer, parameters, keep_count(total, sparsity, "weights"))
 
     @torch.no_grad()
     def apply(self) -> None:
-        try:
-            masks = largest_weights(self.parameters, self.sparsity)
-        except GltError:
-            raise TrainingError("a weight became NaN during training: lower the learning rate") from None
-        for name, parameter in self.parameters.items():
-            parameter.mul_(masks[name])  # what is pruned is finite: infinities are the largest
+        magnitudes = self._magnitudes = _magnitudes(self.parameters, self._magnitudes)
+        if bool(magnitudes.max().isnan()):
+            raise TrainingError("a weight became NaN during training: lower the learning rate")
+        if self.keep == magnitudes.numel():
+            return
+        threshold = kth_largest(magnitudes, self.keep)
+        exact = all(p.dtype == threshold.dtype for p in self.parameters.values())
+        if exact and count(magnitudes >= threshold) == self.keep:  # no ties: one pass over the weights, without masks
+            below = float(threshold.nextafter(threshold.new_zeros(())))
+            for parameter in self.parameters.values():
+                torch.hardshrink(parameter, below, out=parameter)
+            return
+        for name, mask in largest_weights(self.parameters, self.sparsity).items():
+            self.parameters[name].mul_(mask)  # what is pruned is finite: infinities are the largest
 
 
 class _Freeze(Constraint):

@@ -12,7 +12,7 @@ from torch_geometric.utils import degree
 
 from glt.config import Config
 from glt.errors import TrainingError
-from glt.evaluate import forward_of, logits_of
+from glt.forward import Forward
 from glt.neighbours import without_loops
 from glt.problem import Problem
 from glt.provenance import peak_mb, provenance
@@ -122,7 +122,7 @@ def _restored(problem: Problem, ticket: Ticket, seconds: float) -> FitResult:
     m = ticket.metrics
     return FitResult(
         state={k: v.detach().clone() for k, v in model.state_dict().items()},
-        logits=logits_of(model, forward_of(model, problem.data)),
+        logits=Forward(model, problem.data).evaluate(),
         val=m["val"],
         test=m["test"],
         epoch=m["epoch"],

@@ -15,7 +15,7 @@ from glt.check import check_data, num_classes
 from glt.constraints import Masks, prunable_weights
 from glt.edges import PrunableEdges
 from glt.errors import GltError
-from glt.evaluate import forward_of, logits_of
+from glt.forward import Forward
 from glt.losses import Loss
 from glt.schedules.level import Level
 from glt.select import keep_count
@@ -79,7 +79,7 @@ class Problem:
                 model = model(self.data.x.size(1), self.num_classes)
             model = model.to(self.data.x.device)
             try:
-                logits = logits_of(model, forward_of(model, self.data))
+                logits = Forward(model, self.data).evaluate()
             except (RuntimeError, TypeError, ValueError, IndexError) as error:
                 reason = " ".join(str(error).split())
                 raise GltError(f"{type(model).__name__} cannot be called as model(x, edge_index): {reason}") from None

@@ -28,14 +28,14 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def commit() -> tuple[str | None, bool | None]:
-    """(commit, whether tracked files differ from it) of the source tree; (None, None) for an installed copy."""
+    """(commit, whether the package's files differ from it) of the source tree; (None, None) for an installed copy."""
     here = Path(__file__).resolve().parent
     try:
         git = functools.partial(subprocess.run, cwd=here, capture_output=True, text=True, timeout=10)
         top = git(["git", "rev-parse", "--show-toplevel", "HEAD"])
         if top.returncode or Path(top.stdout.split("\n")[0]) != here.parent:
             return None, None
-        changes = git(["git", "status", "--porcelain", "--untracked-files=no", "--", "glt"])
+        changes = git(["git", "status", "--porcelain", "--", "."])
         return top.stdout.split()[-1][:12], bool(changes.stdout.strip())
     except (OSError, subprocess.SubprocessError):
         return None, None

@@ -13,6 +13,9 @@ from torch import Tensor
 from glt.arrays import count, where
 from glt.errors import GltError
 
+SAMPLE = 1 << 14
+"""Values that are sorted to find out where to look for a quantile."""
+
 
 def keep_count(total: int, sparsity: float, what: str = "items") -> int:
     """How many of ``total`` items a sparsity keeps: ``total - round(sparsity * total)``, halves rounded up.
@@ -79,7 +82,7 @@ def keep_top(scores: Tensor, keep: int, alive: Tensor | None = None) -> Tensor:
 def kth_largest(scores: Tensor, k: int) -> Tensor:
     """The k-th largest of ``scores`` [n], 0-d, 1 <= k <= n.
 
-    On CPU float32 is selected by counting its upper, then its lower 16 bits: two ordered passes, whatever the
+    On CPU float32 is selected by counting its upper, then its lower 16 bits: ordered passes, whatever the
     values: partition algorithms slow down where most are equal, as in projected weights.
     A NaN would sort as the largest.
     """
@@ -95,16 +98,43 @@ def kth_largest(scores: Tensor, k: int) -> Tensor:
 
 
 def _kth_smallest(values: np.ndarray, k: int) -> np.float32:
-    """The k-th smallest, from 0, of float32 values; their bits ascend with the value where the sign is not set."""
+    """The k-th smallest, from 0, of float32 values.
+
+    A sample says between which two values it lies, but for a chance of 1 in 10^4; then only those between are
+    looked at (Floyd and Rivest 1975).
+    """
+    n = len(values)
+    if (step := n // SAMPLE) >= 16:
+        sample = np.sort(values[::step])
+        middle, spread = k / n * len(sample), 2 * math.sqrt(len(sample)) + 1
+        low = sample[max(int(middle - spread), 0)]
+        high = sample[min(int(middle + spread), len(sample) - 1)]
+        between = np.flatnonzero((values >= low) & (values <= high))
+        below = k - int(np.count_nonzero(values < low))
+        if 0 <= below < len(between):
+            return low if low == high else _kth_by_counting(values[between], below)
+    return _kth_by_counting(values, k)
+
+
+def _kth_by_counting(values: np.ndarray, k: int) -> np.float32:
+    """The same by counting bits, which ascend with the value where the sign is not set."""
     ascending = np.concatenate([np.arange(0xFFFF, 0x7FFF, -1), np.arange(0x8000)])
     upper, lower = values.view(np.uint16)[1::2], values.view(np.uint16)[::2]
-    below = np.cumsum(np.bincount(upper, minlength=1 << 16)[ascending])
+    below = np.cumsum(_counts(upper)[ascending])
     bucket = int(np.searchsorted(below, k, side="right"))
     high = int(ascending[bucket])
     rest = k - (int(below[bucket - 1]) if bucket else 0)
-    counts = np.bincount(lower[upper == high], minlength=1 << 16)
+    counts = _counts(np.compress(upper == high, lower))
     if high < 0x8000:
         low = int(np.searchsorted(np.cumsum(counts), rest, side="right"))
     else:  # negative: larger bits are smaller values
         low = 0xFFFF - int(np.searchsorted(np.cumsum(counts[::-1]), rest, side="right"))
     return np.uint32(high << 16 | low).view(np.float32)
+
+
+def _counts(values: np.ndarray) -> np.ndarray:
+    """How often each of 2^16 values comes up; in pieces that stay in the cache, since numpy widens what it counts."""
+    total = np.zeros(1 << 16, dtype=np.int64)
+    for start in range(0, len(values), 1 << 18):
+        total += np.bincount(values[start : start + (1 << 18)], minlength=1 << 16)
+    return total

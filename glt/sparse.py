@@ -7,13 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from glt.arrays import count, csr, row_pointers
+from glt.arrays import count, csr, row_pointers, transposed
 
 SPARSE_BELOW = 0.2
 """Features with a smaller fraction of non-zeros are multiplied as a sparse matrix."""
-
-CACHED = 1_500_000
-"""Elements of a dense operand that are taken to fit the processor's cache (6 MB of float32)."""
 
 
 @dataclass(frozen=True)
@@ -69,19 +66,27 @@ class _Product(torch.autograd.Function):
         return None, None, product(ctx.transposed, gradient) if ctx.needs_input_grad[2] else None
 
 
+class _Linear(torch.autograd.Function):
+    """``csr @ weight.T``: the gradient comes out contiguous, so that autograd takes it without a copy."""
+
+    @staticmethod
+    def forward(ctx, csr, csr_transposed, weight):  # type: ignore[no-untyped-def]
+        ctx.transposed = csr_transposed
+        return product(csr, transposed(weight))
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        return None, None, transposed(product(ctx.transposed, gradient)) if ctx.needs_input_grad[2] else None
+
+
 def product(matrix: Tensor, dense: Tensor) -> Tensor:
     """CSR ``matrix`` [n, m] @ dense [m, k], outside autograd.
 
     On CPU torch's own reduction kernel is chosen for wide matrices, the MKL product behind ``@`` for narrow ones.
-    Where rows of a large ``dense`` are read many times, columns are taken in blocks that stay in the cache.
     """
     if matrix.device.type != "cpu" or dense.size(1) < 32:
         return matrix @ dense
-    rows, width = dense.shape
-    block = max(32, CACHED // max(rows, 1))
-    if block >= width or matrix._nnz() < 16 * rows:
-        return torch.sparse.mm(matrix, dense.contiguous(), "sum")
-    return torch.cat([torch.sparse.mm(matrix, part.contiguous(), "sum") for part in dense.split(block, dim=1)], dim=1)
+    return torch.sparse.mm(matrix, dense.contiguous(), "sum")
 
 
 def features_of(x: Tensor) -> Tensor | SparseMatrix:
@@ -101,5 +106,5 @@ def linear(x: Tensor | SparseMatrix, weight: Tensor, bias: Tensor | None = None)
     """``x @ weight.T + bias`` for dense or sparse ``x`` [n, m] and ``weight`` [k, m]."""
     if not isinstance(x, SparseMatrix):
         return torch.nn.functional.linear(x, weight, bias)
-    out = x @ weight.t()
+    out: Tensor = _Linear.apply(x.csr, x.transposed, weight)
     return out if bias is None else out + bias

@@ -16,7 +16,8 @@ from torch_geometric.data import Data
 
 from glt.constraints import Constraint
 from glt.errors import TrainingError
-from glt.evaluate import forward_of, logits_of, metric_named
+from glt.evaluate import metric_named
+from glt.forward import Forward
 from glt.losses import Loss, cross_entropy
 from glt.registry import checked
 
@@ -81,14 +82,14 @@ def fit(
     constraint holds. The global random state is left as it was.
 
     Args:
-        model: called as :func:`glt.evaluate.forward_of` says.
+        model: called as :func:`glt.forward.Forward` says.
         data: a graph with y (int64 [nodes]) and bool train_mask, val_mask, test_mask [nodes].
         recipe: epochs and optimiser.
         seed: seed of dropout and whatever else the model draws.
         metric: a name of :data:`glt.evaluate.METRICS`.
         loss: function of the logits [nodes, classes]; cross-entropy on the training nodes by default.
         constrain: installs a constraint, e.g. ``lambda m, o: project_weights(m, o, 0.6)``.
-        on_epoch: called with (epoch, validation metric) after every epoch.
+        on_epoch: called with (epoch, validation metric) after every epoch; it must not change the weights.
 
     Raises:
         TrainingError: the loss became NaN or infinite.
@@ -96,7 +97,7 @@ def fit(
     started = time.perf_counter()
     score, loss = metric_named(metric), loss or cross_entropy(data)
     val, test = (mask.nonzero().squeeze(1) for mask in (data.val_mask, data.test_mask))
-    forward = forward_of(model, data)
+    forward = Forward(model, data)
     devices = [data.x.device] if data.x.is_cuda else []
     with torch.random.fork_rng(devices), ExitStack() as constraints:
         torch.manual_seed(seed)
@@ -111,14 +112,14 @@ def fit(
                 raise TrainingError(f"the loss became {value.item()} at epoch {epoch}: lower train.lr = {recipe.lr:g}")
             value.backward()
             optimizer.step()
-            logits = logits_of(model, forward)
+            logits = forward.evaluate(share=epoch < recipe.epochs)
             if epoch == recipe.epochs and not bool(torch.isfinite(logits).all()):
                 raise TrainingError(
                     f"the logits became NaN or infinite at epoch {epoch}: lower train.lr = {recipe.lr:g}"
                 )
             val_now = score(logits[val], data.y[val])
             if (best is None or val_now >= best.val) and (constraint is None or constraint.holds()):
-                state = {k: v.detach().clone() for k, v in model.state_dict().items()}
+                state = _copy(model.state_dict(), best.state if best else None)
                 best = FitResult(state, logits, val_now, 0.0, epoch, val_now, 0.0, recipe.epochs, 0.0)
             if on_epoch:
                 on_epoch(epoch, val_now)
@@ -128,3 +129,12 @@ def fit(
     best.last_val, best.last_test = val_now, score(logits[test], data.y[test])
     best.seconds = time.perf_counter() - started
     return best
+
+
+def _copy(state: dict[str, Tensor], into: dict[str, Tensor] | None) -> dict[str, Tensor]:
+    """A copy of ``state``, in the memory of an earlier one if there is one."""
+    if into is None:
+        return {k: v.detach().clone() for k, v in state.items()}
+    for name, value in state.items():
+        into[name].copy_(value)
+    return into

@@ -14,7 +14,8 @@ from torch_geometric.data import Data
 from glt.check import num_classes
 from glt.config import SECTIONS, Config
 from glt.errors import GltError
-from glt.evaluate import forward_of, logits_of, metric_named
+from glt.evaluate import metric_named
+from glt.forward import Forward
 from glt.problem import Problem
 from glt.registry import build
 from glt.ticket import Ticket
@@ -79,7 +80,7 @@ def verify(
             with torch.random.fork_rng([]):
                 model = build("backbones", _named(ticket, "backbone"))(data.x.size(1), num_classes(data))
         model = ticket.restore(copy.deepcopy(model))  # a user's module stays as it is
-        logits = logits_of(model, forward_of(model, sub))
+        logits = Forward(model, sub).evaluate()
         score = metric_named(str(ticket.metrics.get("metric", "accuracy")))
         for name in ("val", "test"):
             mask = data[f"{name}_mask"]

@@ -11,7 +11,7 @@ from torch_geometric.data import Data
 
 from glt.backbones.dropout import dropout
 from glt.errors import GltError
-from glt.evaluate import forward_of
+from glt.forward import Forward
 from glt.registry import build, get, names, options
 
 NODES, FEATURES, CLASSES = 30, 20, 4
@@ -220,7 +220,7 @@ def test_preparing_leaves_graph_model_and_random_state_alone(name):
 @pytest.mark.parametrize("name", BACKBONES)
 def test_one_preparation_serves_many_steps(name):
     model, data = model_of(name), graph()
-    forward = forward_of(model, data)
+    forward = Forward(model, data)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     for _ in range(3):
         optimizer.zero_grad()

@@ -123,6 +123,25 @@ def test_every_optimiser_ends_its_steps_on_the_ball(optimiser, sparsity):
     assert all(bool((p != 0).any()) for p in model.parameters() if p.dim() == 1)
 
 
+@pytest.mark.parametrize(
+    "dtypes",
+    [(torch.float32, torch.float32), (torch.float32, torch.float64), (torch.bfloat16, torch.bfloat16)],
+    ids=str,
+)
+def test_what_is_projected_is_what_the_masks_say(dtypes):
+    values = torch.tensor([[0.5, -2.0, 2.0, 1e-40], [-1.0, 0.0, 3.0, -2.0]])
+    for sparsity in (0.0, 0.125, 0.25, 0.5, 0.625, 0.875):
+        model = nn.ModuleList([nn.Linear(4, 2, bias=False, dtype=dtype) for dtype in dtypes])
+        for layer, scale in zip(model, (1.0, 1.25), strict=True):
+            layer.weight.data.copy_(scale * values)
+        masks = largest_weights(dict(model.named_parameters()), sparsity)
+        want = {name: p.detach() * masks[name] for name, p in model.named_parameters()}
+        constraint = project_weights(model, torch.optim.SGD(model.parameters(), lr=0.0), sparsity)
+        for _ in range(2):  # the second time in the memory of the first
+            constraint.apply()
+            assert all(torch.equal(p, want[name]) for name, p in model.named_parameters()), sparsity
+
+
 @pytest.mark.parametrize("optimiser", [name for name in OPTIMISERS if name != "lbfgs"])
 def test_a_projected_step_is_the_plain_step_then_the_projection(optimiser):
     free, bound = network(), network()

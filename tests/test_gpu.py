@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import glt
-from glt.evaluate import forward_of, logits_of
+from glt.forward import Forward
 from glt.registry import build, names
 from glt.sparsify import keep_arcs
 
@@ -30,10 +30,10 @@ def test_scores_and_selection_are_the_same_bits(data, name):
 @pytest.mark.parametrize("name", names("backbones"))
 def test_prepared_forward_agrees(data, name):
     model = build("backbones", {"name": name, "hidden": 64})(data.x.size(1), data.num_classes)
-    cpu = logits_of(model, forward_of(model, data))
+    cpu = Forward(model, data).evaluate()
     cuda = data.clone().to("cuda")
     model = model.cuda()
-    torch.testing.assert_close(logits_of(model, forward_of(model, cuda)).cpu(), cpu, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(Forward(model, cuda).evaluate().cpu(), cpu, rtol=1e-4, atol=1e-4)
 
 
 def test_find_runs_and_the_sparsities_are_exact(data):

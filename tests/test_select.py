@@ -150,3 +150,22 @@ def test_nothing_to_prune_is_an_error():
 
 def test_numpy_floats_are_sparsities():
     assert keep_count(10, np.float64(0.4)) == 6
+
+
+LARGE = {
+    "normal": lambda rng, n: rng.standard_normal(n),
+    "projected": lambda rng, n: np.maximum(rng.standard_normal(n), 0),
+    "few values": lambda rng, n: rng.integers(4, size=n),
+    "ascending": lambda rng, n: np.arange(n),
+    "periodic": lambda rng, n: np.arange(n) % 16,  # the sample, one in 16, sees a single value
+    "constant": lambda rng, n: np.full(n, -1.5),
+    "infinite": lambda rng, n: np.where(rng.random(n) < 0.5, -inf, inf),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_many_values_are_selected_as_by_sorting(kind):
+    values = LARGE[kind](np.random.default_rng(0), 2**18 + 5).astype(np.float32)
+    descending = np.sort(values)[::-1]
+    for k in (1, 2, 1000, 2**17, 2**18 - 17, 2**18 + 5):
+        assert float(kth_largest(torch.from_numpy(values), k)) == descending[k - 1]

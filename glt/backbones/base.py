@@ -27,8 +27,14 @@ class GNN(nn.Module):
     does not change between epochs (normalisation, self-loops, the sparse operator and its transpose, sparse
     features) and uses the same parameters; training loops call it.
 
+    :meth:`forward` is :meth:`head` after :meth:`stem`: the first layer comes before any dropout, so a training loop
+    computes it once for the evaluation of one epoch and the training of the next (:class:`glt.forward.Forward`).
+
     A subclass says how its convolution does both: :meth:`operator`, :meth:`fast`, and :meth:`plain`.
     """
+
+    random_stem = False
+    """Whether :meth:`stem` draws random numbers in training, so that evaluation cannot share it."""
 
     def __init__(self, convs: list[nn.Module], dropout: float, residual: bool) -> None:
         super().__init__()
@@ -63,18 +69,28 @@ class GNN(nn.Module):
             edge_index: int64 [2, arcs], or the prepared graph.
             edge_weight: float [arcs]; used by GCN alone, as in PyG.
         """
-        last = len(self.convs) - 1
-        for i, conv in enumerate(self.convs):
-            if isinstance(edge_index, Tensor):
-                out = self.plain(conv, x, edge_index, edge_weight)
-            else:
-                out = self.fast(conv, x, edge_index)
-            if i < last:
-                if self.residual and x.shape == out.shape:
-                    out = out + (x.csr.to_dense() if isinstance(x, SparseMatrix) else x)
-                out = dropout(out.relu_(), self.dropout, self.training)
-            x = out
-        return x
+        return self.head(self.stem(x, edge_index, edge_weight), edge_index, edge_weight)
+
+    def stem(self, x: Any, edge_index: Any, edge_weight: Tensor | None = None) -> Tensor:
+        """The first layer, float [nodes, hidden]; arguments as of :meth:`forward`."""
+        return self._layer(0, x, edge_index, edge_weight)
+
+    def head(self, hidden: Tensor, edge_index: Any, edge_weight: Tensor | None = None) -> Tensor:
+        """Logits from what :meth:`stem` gave, which is not modified."""
+        for i in range(1, len(self.convs)):
+            hidden = self._layer(i, dropout(hidden, self.dropout, self.training), edge_index, edge_weight)
+        return hidden
+
+    def _layer(self, i: int, x: Any, edge_index: Any, edge_weight: Tensor | None) -> Tensor:
+        if isinstance(edge_index, Tensor):
+            out = self.plain(self.convs[i], x, edge_index, edge_weight)
+        else:
+            out = self.fast(self.convs[i], x, edge_index)
+        if i == len(self.convs) - 1:
+            return out
+        if self.residual and x.shape == out.shape:
+            out = out + (x.csr.to_dense() if isinstance(x, SparseMatrix) else x)
+        return out.relu_()
 
 
 def widths(in_channels: int, hidden: int, out_channels: int, layers: int) -> list[tuple[int, int]]:

@@ -44,7 +44,9 @@ class GAT:
             width = out_channels if last else self.hidden // self.heads
             size = in_channels if i == 0 else self.hidden
             convs.append(GATConv(size, width, heads, dropout=self.attention_dropout))
-        return GATModel(convs, self.dropout, self.residual)
+        model = GATModel(convs, self.dropout, self.residual)
+        model.random_stem = self.attention_dropout > 0
+        return model
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from glt.config import Config
-from glt.evaluate import forward_of, logits_of
+from glt.forward import Forward
 from glt.problem import Problem
 from glt.ticket import Ticket
 from glt.ticket_file import FORMAT
@@ -42,7 +42,7 @@ def margin(found: Ticket) -> float:
     config = Config.load(None, OPTIONS)
     data = found.apply(config.dataset())
     model = found.restore(config.backbone(data.x.size(1), data.num_classes))
-    best = logits_of(model, forward_of(model, data)).topk(2).values
+    best = Forward(model, data).evaluate().topk(2).values
     return float((best[:, 0] - best[:, 1]).min())
 
 
