@@ -58,9 +58,9 @@ def largest_weights(parameters: Mapping[str, Tensor], sparsity: float) -> Masks:
 
 
 def _magnitudes(parameters: Mapping[str, Tensor], into: Tensor | None = None) -> Tensor:
-    """Absolute values of all entries, [n], in the memory of ``into`` if given."""
+    """Absolute values of all entries, [n], in the memory of ``into`` if given and of their dtype."""
     tensors = [p.detach() for p in parameters.values()]
-    if into is None:
+    if into is None or any(t.dtype != into.dtype for t in tensors):
         return torch.cat([p.abs().flatten() for p in tensors])
     for tensor, part in zip(tensors, into.split([p.numel() for p in tensors]), strict=True):
         torch.abs(tensor, out=part.view_as(tensor))
