@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,9 +10,9 @@ from torch import Tensor
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     """Inverted dropout, as ``torch.nn.functional.dropout`` does it.
 
-    torch draws one random number of its CPU generator per element. Here every 64-bit draw serves four, 16 bits
-    each: p is rounded to 2^-16, exact for p = 0.5. The draws come from torch's global generator, so
-    ``torch.manual_seed`` governs them.
+    torch draws one random number of its CPU generator per element. Here every 64-bit draw serves eight elements, 8
+    bits each, where p is a multiple of 2^-8, and four otherwise, with p rounded to 2^-16. They are numpy's, seeded
+    by one draw of torch's global generator, so ``torch.manual_seed`` governs them.
 
     Args:
         x: float, any shape.
@@ -22,7 +23,14 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
         return x
     if x.device.type != "cpu":
         return torch.nn.functional.dropout(x, p, training)
-    draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    dropped = min(round(p * 2**16), 2**16 - 1)  # of 2^16 values of a draw
-    kept = (draws.view(torch.int16)[: x.numel()] >= dropped - 2**15).view(x.shape)
-    return x * kept.to(x.dtype).mul_(2**16 / (2**16 - dropped))
+    bits, dtype = (8, torch.int8) if (p * 2**8).is_integer() else (16, torch.int16)
+    values = 2**bits
+    dropped = min(round(p * values), values - 1)
+    kept = (_draws(x.numel() * bits // 64 + 1).view(dtype)[: x.numel()] >= dropped - values // 2).view(x.shape)
+    return x * kept.to(x.dtype).mul_(values / (values - dropped))
+
+
+def _draws(count: int) -> Tensor:
+    """``count`` random numbers of 64 bits, int64 [count]."""
+    random = np.random.Generator(np.random.SFC64(int(torch.randint(2**62, ()))))
+    return torch.from_numpy(random.integers(-(2**63), 2**63, count, dtype=np.int64))

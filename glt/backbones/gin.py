@@ -55,5 +55,5 @@ class GINModel(GNN):
         first, *rest = conv.nn
         out = (graph @ linear(x, first.weight)).add_(first.bias)
         for layer in rest:
-            out = layer(out)
+            out = out.relu_() if isinstance(layer, nn.ReLU) else layer(out)
         return out
