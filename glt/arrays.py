@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from glt.pieces import pieces
+
+SIDE = 512
+"""Rows or columns that a transposition takes at once."""
+
 # torch says so once per process, in the middle of a user's output; the parts used here are tested
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-
-PIECE = 512
-"""Rows or columns that a transposition takes at once."""
 
 
 def where(mask: Tensor) -> Tensor:
@@ -27,11 +30,33 @@ def count(mask: Tensor) -> int:
     return int(mask.sum()) if mask.device.type != "cpu" else int(np.count_nonzero(mask.numpy()))
 
 
-def take(values: Tensor, index: Tensor, dim: int = 0) -> Tensor:
-    """``values.index_select(dim, index)``; ``index`` (int64) must be in range."""
-    if values.device.type != "cpu" or values.dtype == torch.bfloat16 or values.requires_grad:
-        return values.index_select(dim, index)
-    return torch.from_numpy(np.take(values.numpy(), index.numpy(), axis=dim, mode="clip"))
+def pick(values: Tensor, mask: Tensor, dim: int = 0) -> Tensor:
+    """The items of ``values`` along ``dim`` where ``mask`` (bool [size of that dimension]) is True, in order."""
+    if values.device.type != "cpu" or values.dtype == torch.bfloat16 or values.requires_grad or not mask.numel():
+        return values.index_select(dim, where(mask).to(values.device))
+    items, keep = values.numpy(), mask.numpy()
+    lead, rest = items.shape[:dim], items.shape[dim + 1 :]
+    out = np.empty((*lead, np.count_nonzero(keep), *rest), items.dtype)
+    stop = 0
+    for piece in pieces(keep.size):
+        index = np.flatnonzero(keep[piece])
+        start, stop = stop, stop + index.size
+        for row in np.ndindex(lead):
+            np.take(items[row][piece], index, axis=0, out=out[row][start:stop], mode="clip")
+    return torch.from_numpy(out)
+
+
+def at_ends(values: Tensor, edge_index: Tensor, how: Literal["add", "multiply"]) -> Tensor:
+    """For every arc (u, v) ``values[u] + values[v]``, or their product: [arcs] of ``values`` [nodes]."""
+    if values.device.type != "cpu":
+        ends: Tensor = getattr(torch, how)(values[edge_index[0]], values[edge_index[1]])
+        return ends
+    (source, target), by_node = edge_index.numpy(), values.numpy()
+    out, combine = np.empty(source.size, by_node.dtype), getattr(np, how)
+    for piece in pieces(source.size):
+        np.take(by_node, source[piece], out=out[piece], mode="clip")
+        combine(out[piece], np.take(by_node, target[piece], mode="clip"), out=out[piece])
+    return torch.from_numpy(out)
 
 
 def transposed(x: Tensor) -> Tensor:
@@ -40,7 +65,7 @@ def transposed(x: Tensor) -> Tensor:
         return x.t().contiguous()
     out = x.new_empty(x.size(1), x.size(0))
     along = int(x.size(1) > x.size(0))
-    for piece, into in zip(x.split(PIECE, along), out.split(PIECE, 1 - along), strict=True):
+    for piece, into in zip(x.split(SIDE, along), out.split(SIDE, 1 - along), strict=True):
         into.copy_(piece.t())
     return out
 

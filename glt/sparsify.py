@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from glt.arrays import count, take, where
+from glt.arrays import count, pick, where
 from glt.edges import PrunableEdges, check_edge_index
 from glt.errors import GltError
-from glt.neighbours import is_symmetric
+from glt.neighbours import is_coalesced_undirected
+from glt.pieces import pieces
 from glt.scorers.base import EdgeScorer
 from glt.select import keep_count, keep_top, kth_largest
 
@@ -42,10 +43,10 @@ def keep_arcs(data: Data, scorer: EdgeScorer, sparsity: float, undirected: bool 
     scores = scorer(data).detach()
     if scores.shape != edge_index.shape[1:]:
         raise GltError(f"a scorer gives one number per arc: expected [{edge_index.size(1)}], got {list(scores.shape)}")
-    if bool(torch.isnan(scores).any()):
+    if scores.is_floating_point() and scores.numel() and bool(scores.max().isnan()):
         raise GltError("scores hold NaN: check the features and the model that they were computed from")
     symmetric = undirected and getattr(scorer, "symmetric", False)
-    if symmetric and _is_sorted(edge_index) and is_symmetric(edge_index, nodes):
+    if symmetric and is_coalesced_undirected(edge_index, nodes):
         return _keep_symmetric(edge_index, scores, sparsity)
     edges = PrunableEdges.of(edge_index, nodes, undirected)
     return edges.to_arcs(keep_top(edges.pool(scores), edges.count(sparsity)))
@@ -56,42 +57,41 @@ def remove_arcs(data: Data, keep: Tensor) -> Data:
 
     Every per-arc attribute (``edge_attr``, ``edge_weight``, ...) loses the same rows; nodes all stay.
     """
-    index = where(keep)
     smaller = copy.copy(data)
     smaller.num_nodes = data.num_nodes  # without x, PyG would guess it from the arcs that are left
     for key in data.keys():  # noqa: SIM118 - not a mapping
         value = data[key]
         if data.is_edge_attr(key) and isinstance(value, Tensor):
-            smaller[key] = take(value, index, int(data.__cat_dim__(key, value)))
+            smaller[key] = pick(value, keep, int(data.__cat_dim__(key, value)) % value.dim())
         elif data.is_edge_attr(key) and isinstance(value, np.ndarray):
-            smaller[key] = value[index.cpu().numpy()]
+            smaller[key] = value[keep.cpu().numpy()]
         elif data.is_edge_attr(key):
-            smaller[key] = [value[i] for i in index.tolist()]
+            smaller[key] = [value[i] for i in where(keep).tolist()]
     return smaller
-
-
-def _is_sorted(edge_index: Tensor) -> bool:
-    """Whether arcs are in strictly ascending (source, target) order, hence without duplicates."""
-    source, target = edge_index
-    later = source[1:] > source[:-1]
-    return bool((later | ((source[1:] == source[:-1]) & (target[1:] > target[:-1]))).all())
 
 
 def _keep_symmetric(edge_index: Tensor, scores: Tensor, sparsity: float) -> Tensor:
     """Exact selection without pair ids: (u < v) stands for its edge, ties go by (u, v) as edge ids would."""
     source, target = edge_index
-    up = source < target
-    candidates = take(scores, where(up))
+    candidates = _upper(edge_index, scores)
     keep = keep_count(candidates.numel(), sparsity, "edges")
     if keep == candidates.numel():
-        return torch.ones_like(up)
+        return torch.ones_like(scores, dtype=torch.bool)
     threshold = kth_largest(candidates, keep)
     mask = scores > threshold
     missing = keep - count(candidates > threshold)
     tied = where(scores == threshold)
-    forward = tied[up[tied]][:missing]
+    forward = tied[source[tied] < target[tied]][:missing]
     backward = tied[source[tied] > target[tied]]
-    order = np.lexsort((source[backward].cpu().numpy(), target[backward].cpu().numpy()))
+    order = np.lexsort((source[backward].numpy(), target[backward].numpy()))
     mask[forward] = True
-    mask[backward[torch.from_numpy(order[:missing]).to(backward.device)]] = True
-    return mask | (source == target)
+    mask[backward[torch.from_numpy(order[:missing])]] = True
+    loops = scores.numel() > 2 * candidates.numel()
+    return mask.logical_or_(source == target) if loops else mask
+
+
+def _upper(edge_index: Tensor, scores: Tensor) -> Tensor:
+    """The scores of the arcs (u, v) with u < v, in order."""
+    (source, target), values = edge_index.numpy(), scores.numpy()
+    parts = [np.compress(source[piece] < target[piece], values[piece]) for piece in pieces(values.size)]
+    return torch.from_numpy(np.concatenate([values[:0], *parts]))

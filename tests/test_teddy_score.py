@@ -90,8 +90,8 @@ def test_the_bits_do_not_depend_on_the_order_of_arcs(seed):
 def test_sums_are_of_whole_numbers_and_so_exact(monkeypatch):
     """Another order gives another float32 only once in a few hundred million nodes: looked for at the source."""
     summed, module = [], importlib.import_module(type(teddy).__module__)
-    add = module.neighbour_sum
-    monkeypatch.setattr(module, "neighbour_sum", lambda arcs, values: summed.append(values) or add(arcs, values))
+    add = module.Neighbours.sum
+    monkeypatch.setattr(module.Neighbours, "sum", lambda self, values: summed.append(values) or add(self, values))
     edge_index, nodes = tangled()
     score(edge_index, nodes)
     assert len(summed) == 1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from glt.neighbours import without_loops
+from glt.arrays import at_ends
+from glt.neighbours import Neighbours, without_loops
 from glt.registry import register
 
 
@@ -21,8 +21,8 @@ class Degree:
     def __call__(self, data: Data, model: nn.Module | None = None) -> Tensor:
         """Score the arcs of ``data``: float32 [arcs]; the model is not used."""
         arcs = without_loops(data.edge_index)
-        degree = torch.bincount(arcs[0], minlength=data.num_nodes)
+        degree = Neighbours(arcs, data.num_nodes).degree()
         if not getattr(data, "undirected", True):
-            degree = degree + torch.bincount(arcs[1], minlength=data.num_nodes)
+            degree = degree + Neighbours(arcs.flip(0), data.num_nodes).degree()
         inverse = degree.clamp(min=1).double().reciprocal().float()
-        return inverse[data.edge_index[0]] + inverse[data.edge_index[1]]
+        return at_ends(inverse, data.edge_index, "add")

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from glt.arrays import take
-from glt.neighbours import neighbour_sum, quantise, unit, without_loops
+from glt.arrays import at_ends
+from glt.neighbours import Neighbours, quantise, unit, without_loops
 from glt.registry import register
 
 
@@ -34,8 +34,9 @@ class Teddy:
         arcs = without_loops(edge_index)
         if not getattr(data, "undirected", True):
             arcs = torch.cat([arcs, arcs.flip(0)], dim=1)
-        degree = torch.bincount(arcs[0], minlength=nodes).clamp_(min=1).double()
+        neighbours = Neighbours(arcs, nodes)
+        degree = neighbours.degree().clamp_(min=1).double()
         largest = int(degree.max()) if nodes else 1
-        total = neighbour_sum(arcs, quantise(degree.rsqrt(), largest))
+        total = neighbours.sum(quantise(degree.rsqrt(), largest))
         factor = total.double().div_(unit(largest)).div_(degree).div_(degree).float()
-        return take(factor, edge_index[0]).mul_(take(factor, edge_index[1]))
+        return at_ends(factor, edge_index, "multiply")
