@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +16,8 @@ from glt.errors import GltError
 class Forward:
     """``model`` on ``data``, with what does not change between epochs done once.
 
-    A model with a ``prepare(data)`` method is called as ``model(*model.prepare(data))``; any other as
-    ``model(x, edge_index)`` with a dense x, and with ``edge_weight`` and ``edge_attr`` where the data has them
-    and the model's ``forward`` takes them.
+    Attributes:
+        arguments, options: what the model is called with; see :func:`arguments_of`.
 
     Raises:
         GltError: a layer with ``cached=True``.
@@ -30,27 +30,21 @@ class Forward:
                 "pruned; build the model with cached=False"
             )
         self.model = model
-        self._call: Callable[[], Tensor]
-        if hasattr(model, "prepare"):
-            arguments = model.prepare(data)  # type: ignore[operator]
-            self._call = lambda: model(*arguments)
-        else:
-            x = data.x if data.x.layout == torch.strided else data.x.to_dense()
-            takes = inspect.signature(model.forward).parameters
-            extra = {k: data[k] for k in ("edge_weight", "edge_attr") if k in takes and data.get(k) is not None}
-            self._call = lambda: model(x, data.edge_index, **extra)
-        self._stem: Callable[[], Tensor] | None = None
-        if hasattr(model, "prepare") and not getattr(model, "random_stem", True):
-            self._stem = lambda: model.stem(*arguments)  # type: ignore[operator]
-            self._head = lambda hidden: model.head(hidden, *arguments[1:])  # type: ignore[operator]
+        self.arguments, self.options = arguments_of(model, data)
+        self._shares = hasattr(model, "prepare") and not getattr(model, "random_stem", True)
         self._hidden: Tensor | None = None
 
     def __call__(self) -> Tensor:
         """Logits, float [nodes, classes], in the model's present mode, differentiable."""
         if self._hidden is None:
-            return self._call()
+            logits: Tensor = self.model(*self.arguments, **self.options)
+            return logits
         hidden, self._hidden = self._hidden, None
         return self._head(hidden)
+
+    def _head(self, hidden: Tensor) -> Tensor:
+        logits: Tensor = self.model.head(hidden, *self.arguments[1:])  # type: ignore[operator]
+        return logits
 
     def evaluate(self, share: bool = False) -> Tensor:
         """Logits in evaluation mode, without gradients.
@@ -60,11 +54,25 @@ class Forward:
                 to come before any weight changes. The numbers are the same; half of the layer's forward cost is
                 saved.
         """
-        if not share or self._stem is None:
-            return logits_of(self.model, self._call)
-        self._hidden = self._stem()
+        if not (share and self._shares):
+            return logits_of(self.model, lambda: self.model(*self.arguments, **self.options))
+        self._hidden = self.model.stem(*self.arguments)  # type: ignore[operator]
         hidden = self._hidden.detach()
         return logits_of(self.model, lambda: self._head(hidden))
+
+
+def arguments_of(model: nn.Module, data: Data) -> tuple[tuple[Any, ...], dict[str, Tensor]]:
+    """(positional, keyword) arguments of ``model`` for ``data``.
+
+    A model with a ``prepare(data)`` method is called with what that returns; any other with a dense x and the
+    edge_index, and with ``edge_weight`` and ``edge_attr`` where the data has them and its ``forward`` takes them.
+    """
+    if hasattr(model, "prepare"):
+        return model.prepare(data), {}  # type: ignore[operator]
+    x = data.x if data.x.layout == torch.strided else data.x.to_dense()
+    takes = inspect.signature(model.forward).parameters
+    options = {k: data[k] for k in ("edge_weight", "edge_attr") if k in takes and data.get(k) is not None}
+    return (x, data.edge_index), options
 
 
 def logits_of(model: nn.Module, forward: Callable[[], Tensor]) -> Tensor:

@@ -50,6 +50,86 @@ class SparseMatrix:
         return self.csr.shape
 
 
+@dataclass(frozen=True)
+class Pattern:
+    """Where the entries of a sparse [nodes, nodes] operator are; their values change from call to call.
+
+    Attributes:
+        order: int64 [arcs]; the arc that each entry stands for, entries sorted by target, then source.
+        ptr, source, target: the entries as a CSR matrix whose rows are targets.
+        t_ptr, t_target, t_order: the transpose, and the entry that each of its entries stands for.
+    """
+
+    order: Tensor
+    ptr: Tensor
+    source: Tensor
+    target: Tensor
+    t_ptr: Tensor
+    t_target: Tensor
+    t_order: Tensor
+
+    @classmethod
+    def of_arcs(cls, edge_index: Tensor, num_nodes: int) -> Pattern:
+        """Sort the arcs by target and by source once. O(arcs log arcs)."""
+        order = torch.argsort(edge_index[1] * num_nodes + edge_index[0])
+        source, target = edge_index[:, order]
+        t_order = torch.argsort(source, stable=True)
+        return cls(
+            order,
+            row_pointers(target, num_nodes),
+            source,
+            target,
+            row_pointers(source[t_order], num_nodes),
+            target[t_order],
+            t_order,
+        )
+
+    def product(self, values: Tensor, dense: Tensor) -> Tensor:
+        """For every target the sum of ``values * dense[source]``, differentiable in both.
+
+        Args:
+            values: float [entries], sorted as the entries are.
+            dense: float [nodes, k].
+
+        Returns:
+            float [nodes, k]. No feature is gathered per arc, neither forward nor backward.
+        """
+        out: Tensor = _Weighted.apply(self, values.contiguous(), dense.contiguous())
+        return out
+
+
+@dataclass(frozen=True)
+class WeightedArcs:
+    """A sparse operator that is differentiable in its values: one float per arc, in the order of the arcs."""
+
+    pattern: Pattern
+    values: Tensor
+
+    def __matmul__(self, dense: Tensor) -> Tensor:
+        """[nodes, nodes] @ [nodes, k]."""
+        return self.pattern.product(self.values[self.pattern.order], dense)
+
+
+class _Weighted(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, pattern, values, dense):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(values, dense)
+        ctx.pattern = pattern
+        return product(csr(pattern.ptr, pattern.source, values, dense.size(0)), dense)
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        values, dense = ctx.saved_tensors
+        p, nodes, gradient = ctx.pattern, dense.size(0), gradient.contiguous()
+        d_values = d_dense = None
+        if ctx.needs_input_grad[1]:
+            entries = csr(p.ptr, p.source, values, nodes)
+            d_values = torch.sparse.sampled_addmm(entries, gradient, dense.t(), beta=0.0).values()
+        if ctx.needs_input_grad[2]:
+            d_dense = product(csr(p.t_ptr, p.t_target, values[p.t_order], nodes), gradient)
+        return None, d_values, d_dense
+
+
 def _csr(coo: Tensor) -> Tensor:
     rows, columns = coo.indices()
     return csr(row_pointers(rows, coo.size(0)), columns.contiguous(), coo.values(), coo.size(1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from glt.backbones.dropout import dropout
-from glt.sparse import SparseMatrix, features_of
+from glt.soft import padded
+from glt.sparse import Pattern, SparseMatrix, WeightedArcs, features_of
 
 Hidden = Annotated[int, Field(ge=1, description="hidden units per layer")]
 Layers = Annotated[int, Field(ge=1, description="number of layers")]
@@ -30,7 +32,8 @@ class GNN(nn.Module):
     :meth:`forward` is :meth:`head` after :meth:`stem`: the first layer comes before any dropout, so a training loop
     computes it once for the evaluation of one epoch and the training of the next (:class:`glt.forward.Forward`).
 
-    A subclass says how its convolution does both: :meth:`operator`, :meth:`fast`, and :meth:`plain`.
+    A subclass says how its convolution does both: :meth:`arcs`, :meth:`coefficients`, :meth:`fast`
+    and :meth:`plain`.
     """
 
     random_stem = False
@@ -42,9 +45,38 @@ class GNN(nn.Module):
         self.dropout = dropout
         self.residual = residual
 
+    def arcs(
+        self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        """(arcs, weights) that the convolution sums over: those of the graph, then the self-loops it adds.
+
+        Arcs other than self-loops keep their order. int64 [2, m], ``dtype`` [m].
+        """
+        raise NotImplementedError
+
+    def coefficients(self, arcs: Tensor, weights: Tensor, num_nodes: int) -> Tensor:
+        """What the messages of ``arcs`` are multiplied with, [m]; differentiable in the weights."""
+        return weights
+
     def operator(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype) -> Any:
         """The graph in the form that :meth:`fast` multiplies with; anything but a tensor. Values in ``dtype``."""
-        raise NotImplementedError
+        arcs, weights = self.arcs(edge_index, edge_weight, num_nodes, dtype)
+        return SparseMatrix.of_arcs(arcs, self.coefficients(arcs, weights, num_nodes), num_nodes)
+
+    def soft_operator(
+        self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
+    ) -> Callable[[Tensor], Any]:
+        """:meth:`operator` as a function of a mask over the arcs, differentiable in it; self-loops come last.
+
+        The mask multiplies an arc's weight before any normalisation, so 0 is the graph without the arc.
+        """
+        arcs, weights = self.arcs(edge_index, edge_weight, num_nodes, dtype)
+        pattern = Pattern.of_arcs(arcs, num_nodes)
+
+        def masked(mask: Tensor) -> WeightedArcs:
+            return WeightedArcs(pattern, self.coefficients(arcs, weights * padded(mask, weights.numel()), num_nodes))
+
+        return masked
 
     def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: Any) -> Tensor:
         """One convolution with a prepared graph."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,11 +13,11 @@ from torch import Tensor, nn
 from torch_geometric.nn import GATConv
 from torch_geometric.utils import add_self_loops, remove_self_loops, softmax
 
-from glt.arrays import csr, row_pointers
 from glt.backbones.base import GNN, Dropout, Hidden, Layers, Residual
 from glt.errors import GltError
 from glt.registry import register
-from glt.sparse import SparseMatrix, linear, product
+from glt.soft import padded, renormalised
+from glt.sparse import Pattern, SparseMatrix, linear
 
 
 @register("backbones", "gat")
@@ -51,71 +52,44 @@ class GAT:
 
 @dataclass(frozen=True)
 class AttentionGraph:
-    """Arcs with self-loops, by target (rows of a CSR matrix), and the way to the transpose."""
+    """Arcs with self-loops, sorted, and a mask over them (in the order of the arcs) if there is one."""
 
-    ptr: Tensor
-    source: Tensor
-    target: Tensor
-    t_ptr: Tensor
-    t_target: Tensor
-    t_order: Tensor
+    pattern: Pattern
+    mask: Tensor | None = None
 
 
 class GATModel(GNN):
     """Attention is a sparse matrix per head; its product and gradients never gather a feature per arc."""
 
+    def arcs(
+        self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        """A + I."""
+        arcs, _ = add_self_loops(remove_self_loops(edge_index)[0], num_nodes=num_nodes)
+        return arcs, torch.ones(arcs.size(1), dtype=dtype, device=arcs.device)
+
     def operator(
         self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
     ) -> AttentionGraph:
         """Sort the arcs by target and by source once."""
-        arcs, _ = add_self_loops(remove_self_loops(edge_index)[0], num_nodes=num_nodes)
-        source, target = arcs[:, torch.argsort(arcs[1] * num_nodes + arcs[0])]
-        order = torch.argsort(source, stable=True)
-        return AttentionGraph(
-            row_pointers(target, num_nodes),
-            source,
-            target,
-            row_pointers(source[order], num_nodes),
-            target[order],
-            order,
-        )
+        return AttentionGraph(Pattern.of_arcs(self.arcs(edge_index, edge_weight, num_nodes, dtype)[0], num_nodes))
+
+    def soft_operator(
+        self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
+    ) -> Callable[[Tensor], AttentionGraph]:
+        """The mask multiplies attention, which is then normalised again over what remains."""
+        pattern = self.operator(edge_index, edge_weight, num_nodes, dtype).pattern
+        return lambda mask: AttentionGraph(pattern, padded(mask, pattern.order.numel()))
 
     def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: AttentionGraph) -> Tensor:
         """Attention over incoming arcs, as GATConv computes it."""
+        arcs = graph.pattern
         h = linear(x, conv.lin.weight).view(-1, conv.heads, conv.out_channels)
-        logits = (h * conv.att_src).sum(-1)[graph.source] + (h * conv.att_dst).sum(-1)[graph.target]
-        alpha = softmax(F.leaky_relu(logits, conv.negative_slope), ptr=graph.ptr)
+        logits = (h * conv.att_src).sum(-1)[arcs.source] + (h * conv.att_dst).sum(-1)[arcs.target]
+        alpha = softmax(F.leaky_relu(logits, conv.negative_slope), ptr=arcs.ptr)
+        if graph.mask is not None:
+            alpha = renormalised(alpha, graph.mask[arcs.order], arcs.target, h.size(0))
         alpha = F.dropout(alpha, conv.dropout, self.training)
-        out: Tensor = _Attend.apply(alpha.t(), h.transpose(0, 1), graph)
-        out = out.transpose(0, 1)
+        heads = zip(alpha.t(), h.transpose(0, 1).contiguous(), strict=True)
+        out = torch.stack([arcs.product(weights, features) for weights, features in heads], dim=1)
         return (out.flatten(1) if conv.concat else out.mean(1)) + conv.bias
-
-
-class _Attend(torch.autograd.Function):
-    """Out[head, target] = sum of alpha[head, arc] * h[head, source] over the arcs into target."""
-
-    @staticmethod
-    def forward(ctx, alpha, h, graph):  # type: ignore[no-untyped-def]
-        alpha, h = alpha.contiguous(), h.contiguous()
-        ctx.save_for_backward(alpha, h)
-        ctx.graph = graph
-        return torch.stack([_by_head(graph.ptr, graph.source, a, x) for a, x in zip(alpha, h, strict=True)])
-
-    @staticmethod
-    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
-        alpha, h = ctx.saved_tensors
-        graph, nodes = ctx.graph, h.size(1)
-        gradient = gradient.contiguous()
-        backward = alpha[:, graph.t_order]
-        d_h = torch.stack(
-            [_by_head(graph.t_ptr, graph.t_target, a, g) for a, g in zip(backward, gradient, strict=True)]
-        )
-        pattern = csr(graph.ptr, graph.source, alpha[0], nodes)
-        d_alpha = [
-            torch.sparse.sampled_addmm(pattern, g, x.t(), beta=0.0).values() for g, x in zip(gradient, h, strict=True)
-        ]
-        return torch.stack(d_alpha), d_h, None
-
-
-def _by_head(ptr: Tensor, index: Tensor, values: Tensor, x: Tensor) -> Tensor:
-    return product(csr(ptr, index, values.contiguous(), x.size(0)), x)

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
+from torch_geometric.utils import add_remaining_self_loops
 
 from glt.backbones.base import GNN, Dropout, Hidden, Layers, Residual, widths
 from glt.registry import register
-from glt.sparse import SparseMatrix, linear
+from glt.sparse import SparseMatrix, WeightedArcs, linear
 
 
 @register("backbones", "gcn")
@@ -32,14 +33,20 @@ class GCN:
 class GCNModel(GNN):
     """The symmetrically normalised adjacency with self-loops is the operator."""
 
-    def operator(
+    def arcs(
         self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
-    ) -> SparseMatrix:
-        """D^-1/2 (A + I) D^-1/2."""
-        arcs, values = gcn_norm(edge_index, edge_weight, num_nodes, dtype=dtype)
-        return SparseMatrix.of_arcs(arcs, values, num_nodes)
+    ) -> tuple[Tensor, Tensor]:
+        """A + I."""
+        weights = edge_index.new_ones(edge_index.size(1), dtype=dtype) if edge_weight is None else edge_weight
+        arcs, weights = add_remaining_self_loops(edge_index, weights, 1.0, num_nodes)
+        return arcs, weights
 
-    def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: SparseMatrix) -> Tensor:
+    def coefficients(self, arcs: Tensor, weights: Tensor, num_nodes: int) -> Tensor:
+        """D^-1/2 (A + I) D^-1/2."""
+        values: Tensor = gcn_norm(arcs, weights, num_nodes, add_self_loops=False, dtype=weights.dtype)[1]
+        return values
+
+    def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: SparseMatrix | WeightedArcs) -> Tensor:
         """A (x W) + b."""
         return (graph @ linear(x, conv.lin.weight)).add_(conv.bias)
 

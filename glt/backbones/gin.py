@@ -12,7 +12,7 @@ from torch_geometric.nn.dense.linear import Linear
 
 from glt.backbones.base import GNN, Dropout, Hidden, Layers, Residual, widths
 from glt.registry import register
-from glt.sparse import SparseMatrix, linear
+from glt.sparse import SparseMatrix, WeightedArcs, linear
 
 
 @register("backbones", "gin")
@@ -40,17 +40,17 @@ class GIN:
 class GINModel(GNN):
     """The adjacency with (1 + eps) on the diagonal is the operator."""
 
-    def operator(
+    def arcs(
         self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
-    ) -> SparseMatrix:
+    ) -> tuple[Tensor, Tensor]:
         """A + (1 + eps) I; the layers share one eps, which is not trained."""
         eps = float(self.convs[0].eps)  # type: ignore[arg-type]
         loops = torch.arange(num_nodes, device=edge_index.device).expand(2, -1)
         values = torch.ones(edge_index.size(1) + num_nodes, dtype=dtype, device=edge_index.device)
         values[edge_index.size(1) :] = 1.0 + eps
-        return SparseMatrix.of_arcs(torch.cat([edge_index, loops], dim=1), values, num_nodes)
+        return torch.cat([edge_index, loops], dim=1), values
 
-    def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: SparseMatrix) -> Tensor:
+    def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: SparseMatrix | WeightedArcs) -> Tensor:
         """A (x W_1) + b_1, then the rest of the MLP: PyG aggregates the wider, once sparse inputs."""
         first, *rest = conv.nn
         out = (graph @ linear(x, first.weight)).add_(first.bias)

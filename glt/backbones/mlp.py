@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -37,6 +38,12 @@ class MLPModel(GNN):
     def operator(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype) -> tuple[()]:
         """No graph."""
         return ()
+
+    def soft_operator(
+        self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
+    ) -> Callable[[Tensor], tuple[()]]:
+        """No graph."""
+        return lambda mask: ()
 
     def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: tuple[()]) -> Tensor:
         """X W + b."""

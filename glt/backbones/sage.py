@@ -10,7 +10,7 @@ from torch_geometric.nn import SAGEConv
 
 from glt.backbones.base import GNN, Dropout, Hidden, Layers, Residual, widths
 from glt.registry import register
-from glt.sparse import SparseMatrix, linear
+from glt.sparse import SparseMatrix, WeightedArcs, linear
 
 
 @register("backbones", "sage")
@@ -31,15 +31,18 @@ class SAGE:
 class SAGEModel(GNN):
     """The row-stochastic adjacency is the operator."""
 
-    def operator(
+    def arcs(
         self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
-    ) -> SparseMatrix:
-        """D^-1 A: the mean over incoming arcs, zero for a node without any."""
-        incoming = torch.bincount(edge_index[1], minlength=num_nodes)
-        values = incoming.to(dtype).reciprocal()[edge_index[1]]
-        return SparseMatrix.of_arcs(edge_index, values, num_nodes)
+    ) -> tuple[Tensor, Tensor]:
+        """A."""
+        return edge_index, torch.ones(edge_index.size(1), dtype=dtype, device=edge_index.device)
 
-    def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: SparseMatrix) -> Tensor:
+    def coefficients(self, arcs: Tensor, weights: Tensor, num_nodes: int) -> Tensor:
+        """D^-1 A: the mean over incoming arcs, zero for a node without any."""
+        incoming = weights.new_zeros(num_nodes).index_add(0, arcs[1], weights)
+        return weights * incoming.masked_fill(incoming == 0, 1.0).reciprocal()[arcs[1]]
+
+    def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: SparseMatrix | WeightedArcs) -> Tensor:
         """A (x W_l) + x W_r + b: PyG aggregates first, on inputs that are wider and were sparse."""
         own = linear(x, conv.lin_r.weight, conv.lin_l.bias)
         return (graph @ linear(x, conv.lin_l.weight)).add_(own)

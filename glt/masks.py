@@ -1,0 +1,145 @@
+"""Soft masks: trainable numbers on every edge and every weight of an unmodified model."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch_geometric.data import Data
+from torch_geometric.nn import MessagePassing
+
+from glt.backbones.base import GNN
+from glt.constraints import Masks
+from glt.edges import PrunableEdges
+from glt.errors import GltError
+from glt.forward import Forward, arguments_of
+from glt.messages import mask_messages
+from glt.sparse import features_of
+from glt.sparsify import remove_arcs
+
+NOISE = 1e-5
+"""Masks start at 1 + U(-1, 1) times this, which breaks ties (Chen et al., ICML 2021)."""
+
+
+class SoftMasked(nn.Module):
+    """A model whose edges and weights are multiplied with masks that are trained beside it.
+
+    One mask per undirected edge that is still there, and one per entry of the weights given; what is pruned already
+    stays out. A mask of zeros and ones gives what the model gives on the graph without those arcs and with those
+    weights at zero; :func:`check_soft_masks` holds it to that. The model itself is copied, never changed.
+
+    Parameters: the model's own (``model.*``), ``edges`` [edges kept] and ``weights.*``, one per name in
+    ``weight_masks``.
+
+    Args:
+        model: any module that calls as ``model(x, edge_index)``; built-in backbones keep their fast path.
+        data: the full graph.
+        edges: its edges.
+        edge_keep: bool [edges]; the edges that are still there.
+        weight_masks: bool by parameter name; the weights that are still there.
+        seed: of the noise on the masks.
+
+    Raises:
+        GltError: a layer that no soft mask can stand for (:func:`glt.messages.mask_messages`).
+
+    Memory: O(arcs + weights), never nodes x nodes.
+    """
+
+    def __init__(
+        self, model: nn.Module, data: Data, edges: PrunableEdges, edge_keep: Tensor, weight_masks: Masks, seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model)
+        self.names = list(weight_masks)
+        generator = torch.Generator().manual_seed(seed)
+        device = data.edge_index.device
+
+        def near_one(*shape: int) -> nn.Parameter:
+            return nn.Parameter((1 + NOISE * (2 * torch.rand(shape, generator=generator) - 1)).to(device))
+
+        self.edges = near_one(int(edge_keep.sum()))
+        self.weights = nn.ParameterList(near_one(*mask.shape) for mask in weight_masks.values())
+        self._kept = [mask.to(device) for mask in weight_masks.values()]
+        self._data, self._edge_of_arc = _loops_last(data, edges, edge_keep.to(device))
+        self._arcs: Tensor
+        if not isinstance(self.model, GNN):
+            mask_messages(self.model, lambda: self._arcs)
+
+    def prepare(self, data: Data) -> tuple[tuple[Any, ...], dict[str, Tensor]]:
+        """Arguments of :meth:`forward`, made once; the graph is the one that this was made with."""
+        if not isinstance(self.model, GNN):
+            return arguments_of(self.model, self._data)
+        d = self._data
+        graph = self.model.soft_operator(d.edge_index, d.get("edge_weight"), int(d.num_nodes or 0), d.x.dtype)
+        return (features_of(d.x), graph), {}
+
+    def forward(self, arguments: tuple[Any, ...], options: dict[str, Tensor]) -> Tensor:
+        """Logits under the masks, float [nodes, classes]."""
+        self._arcs = self.edges[self._edge_of_arc]
+        if isinstance(self.model, GNN):
+            x, graph = arguments
+            arguments = (x, graph(self._arcs))
+        weights = {name: self.model.get_parameter(name) for name in self.names}
+        masked = {
+            name: weight * (mask * kept)
+            for (name, weight), mask, kept in zip(weights.items(), self.weights, self._kept, strict=True)
+        }
+        logits: Tensor = functional_call(self.model, masked, arguments, options)
+        return logits
+
+
+def check_soft_masks(model: nn.Module, data: Data, edges: PrunableEdges) -> None:
+    """Hold a soft mask of zeros and ones to the graph without those arcs, once, before a search relies on it.
+
+    Raises:
+        GltError: they give different outputs; it names the first layer that differs.
+    """
+    keep = torch.ones(edges.num_edges, dtype=torch.bool)
+    some = torch.rand(edges.num_edges, generator=torch.Generator().manual_seed(0)) < 0.5
+    soft = SoftMasked(model, data, edges, keep, {})
+    with torch.no_grad():
+        soft.edges.copy_(some)
+    hard = copy.deepcopy(model)
+    removed = remove_arcs(data, edges.to_arcs(some.to(data.edge_index.device)))
+    masked, real = (_outputs(m, f) for m, f in ((soft.model, Forward(soft, data)), (hard, Forward(hard, removed))))
+    for (name, output), (_, want) in zip(masked, real, strict=True):
+        if not torch.allclose(output, want, rtol=1e-3, atol=1e-4 * max(1.0, float(want.abs().max()))):
+            raise GltError(
+                f"{name} cannot be soft-masked: a mask of 0 does not give what it gives without the arc; use layers "
+                "that sum, average or attend, or a strategy without soft masks (teddy, imp, random)"
+            )
+
+
+def _outputs(model: nn.Module, forward: Forward) -> list[tuple[str, Tensor]]:
+    """Output of every convolution in the order of calls, then the model's own."""
+    seen: list[tuple[str, Tensor]] = []
+    handles = [
+        module.register_forward_hook(
+            lambda module, args, output, name=name: seen.append((f"layer {name!r} ({type(module).__name__})", output))
+        )
+        for name, module in model.named_modules()
+        if name and isinstance(module, MessagePassing)
+    ]
+    try:
+        logits = forward.evaluate()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [(name, output) for name, output in seen if isinstance(output, Tensor)] + [("the model", logits)]
+
+
+def _loops_last(data: Data, edges: PrunableEdges, edge_keep: Tensor) -> tuple[Data, Tensor]:
+    """The graph of the kept edges, self-loops moved to the end, and the place of each other arc's edge among them."""
+    keep = edges.to_arcs(edge_keep)
+    data, edge = remove_arcs(data, keep), edges.edge_of_arc[keep]
+    loops = edge < 0
+    if bool(loops.any()):
+        order = torch.argsort(loops.int(), stable=True)
+        for key in data.keys():  # noqa: SIM118 - not a mapping
+            if data.is_edge_attr(key) and isinstance(data[key], Tensor):
+                data[key] = data[key].index_select(int(data.__cat_dim__(key, data[key])), order)
+    place = torch.cumsum(edge_keep, 0) - 1
+    return data, place[edge[~loops]]

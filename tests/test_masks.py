@@ -1,0 +1,198 @@
+"""A soft mask of zeros and ones is the graph without those arcs, or it is refused."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference.graphs import undirected
+from torch import nn
+from torch_geometric import nn as pyg
+from torch_geometric.data import Data
+
+from glt.constraints import prunable_weights
+from glt.edges import PrunableEdges
+from glt.errors import GltError
+from glt.forward import Forward
+from glt.masks import SoftMasked, check_soft_masks
+from glt.registry import build, names
+from glt.sparsify import remove_arcs
+
+FEATURES, CLASSES = 6, 3
+
+
+class Stack(nn.Module):
+    """Two convolutions of a kind, as a user stacks them."""
+
+    def __init__(self, first, last, initial=False):
+        super().__init__()
+        self.first, self.last, self.initial = first, last, initial
+
+    def forward(self, x, edge_index):
+        start = (x,) if self.initial else ()
+        return self.last(self.first(x, *start, edge_index).relu(), *start, edge_index)
+
+
+def twice(layer, **options):
+    return lambda: Stack(layer(FEATURES, 4, **options), layer(4, CLASSES, **options))
+
+
+CONVOLUTIONS = {
+    "GCNConv": twice(pyg.GCNConv),
+    "GCNConv without loops": twice(pyg.GCNConv, add_self_loops=False),
+    "GCNConv without normalisation": twice(pyg.GCNConv, normalize=False),
+    "SAGEConv": twice(pyg.SAGEConv),
+    "SAGEConv sum": twice(pyg.SAGEConv, aggr="sum"),
+    "GINConv": lambda: Stack(pyg.GINConv(nn.Linear(FEATURES, 4)), pyg.GINConv(nn.Linear(4, CLASSES))),
+    "GATConv": twice(pyg.GATConv),
+    "GATConv two heads": lambda: Stack(
+        pyg.GATConv(FEATURES, 4, heads=2), pyg.GATConv(8, CLASSES, heads=2, concat=False)
+    ),
+    "GATConv without loops": twice(pyg.GATConv, add_self_loops=False),
+    "GATv2Conv": twice(pyg.GATv2Conv),
+    "TransformerConv": twice(pyg.TransformerConv),
+    "TransformerConv two heads": lambda: Stack(pyg.TransformerConv(FEATURES, 4, heads=2), pyg.TransformerConv(8, 3)),
+    "GraphConv": twice(pyg.GraphConv),
+    "GraphConv mean": twice(pyg.GraphConv, aggr="mean"),
+    "GCN2Conv": lambda: Stack(pyg.GCN2Conv(FEATURES, 0.1), pyg.GCN2Conv(FEATURES, 0.1), initial=True),
+    "ChebConv": twice(pyg.ChebConv, K=3),
+    "TAGConv": twice(pyg.TAGConv),
+    "SGConv": twice(pyg.SGConv, K=2),
+    "ARMAConv": twice(pyg.ARMAConv, num_stacks=2),
+    "LEConv": twice(pyg.LEConv),
+    "ResGatedGraphConv": twice(pyg.ResGatedGraphConv),
+    "GCN of PyG": lambda: pyg.GCN(FEATURES, 4, 3, CLASSES),
+    "GAT of PyG": lambda: pyg.GAT(FEATURES, 4, 2, CLASSES),
+}
+DEGREE = torch.tensor([0, 3, 9, 4, 2])
+REFUSED = {
+    "SAGEConv max": (twice(pyg.SAGEConv, aggr="max"), "layer 'first' .SAGEConv, aggr='max'. cannot be soft-masked"),
+    "PNAConv": (
+        twice(pyg.PNAConv, aggregators=["mean", "max"], scalers=["identity", "amplification"], deg=DEGREE),
+        "layer 'first' .PNAConv.* cannot be soft-masked",
+    ),
+    "GATConv with dropout": (twice(pyg.GATConv, dropout=0.5), "build it with dropout=0"),
+    "ClusterGCNConv": (twice(pyg.ClusterGCNConv), "layer 'first' .ClusterGCNConv. cannot be soft-masked"),
+    "EdgeConv": (
+        lambda: Stack(pyg.EdgeConv(nn.Linear(2 * FEATURES, 4)), pyg.EdgeConv(nn.Linear(8, CLASSES))),
+        "layer 'first' .EdgeConv, aggr='max'. cannot be soft-masked",
+    ),
+}
+
+
+def built_in(name, **options):
+    return lambda: build("backbones", {"name": name, "hidden": 8, **options})(FEATURES, CLASSES)
+
+
+MODELS = {
+    **{f"{name} backbone": built_in(name) for name in names("backbones")},
+    "three layers": built_in("gcn", layers=3, residual=True),
+    **CONVOLUTIONS,
+}
+
+
+def problem(graph, seed, loops=True):
+    """A graph with features, self-loops among the arcs, edge ids, and a mask of some edges."""
+    edge_index, nodes = graph
+    generator = torch.Generator().manual_seed(seed)
+    if not loops:
+        edge_index = edge_index[:, edge_index[0] != edge_index[1]]
+    edge_index = edge_index[:, torch.randperm(edge_index.size(1), generator=generator)]
+    data = Data(x=torch.randn(nodes, FEATURES, generator=generator), edge_index=edge_index, num_nodes=nodes)
+    edges = PrunableEdges.of(edge_index, nodes)
+    return data, edges, torch.rand(edges.num_edges, generator=generator) < 0.5
+
+
+def masked(model, data, edges, keep, some):
+    """Outputs under a binary mask ``some`` over the kept edges."""
+    soft = SoftMasked(model, data, edges, keep, {})
+    with torch.no_grad():
+        soft.edges.copy_(some[keep])
+    return Forward(soft, data).evaluate()
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@given(undirected(min_edges=1), st.integers(0, 99))
+@settings(max_examples=15, deadline=None)
+def test_a_mask_of_zeros_and_ones_is_removal(kind, graph, seed):
+    torch.manual_seed(seed)
+    model = MODELS[kind]().eval()
+    data, edges, some = problem(graph, seed, loops="without loops" not in kind)
+    want = Forward(model, remove_arcs(data, edges.to_arcs(some))).evaluate()
+    torch.testing.assert_close(masked(model, data, edges, torch.ones_like(some), some), want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_what_was_pruned_before_stays_out(kind, sbm):
+    sbm.x = sbm.x[:, :FEATURES]
+    edges = PrunableEdges.of(sbm.edge_index, 60)
+    keep = torch.arange(edges.num_edges) % 3 > 0
+    some = torch.arange(edges.num_edges) % 5 > 1
+    model = MODELS[kind]().eval()
+    want = Forward(model, remove_arcs(sbm, edges.to_arcs(keep & some))).evaluate()
+    torch.testing.assert_close(masked(model, sbm, edges, keep, some), want, rtol=1e-4, atol=1e-5)
+    check_soft_masks(model, sbm, edges)
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_where_it_is_not_it_is_refused(kind, sbm):
+    sbm.x = sbm.x[:, :FEATURES]
+    model, message = REFUSED[kind]
+    with pytest.raises(GltError, match=message):
+        check_soft_masks(model(), sbm, PrunableEdges.of(sbm.edge_index, 60))
+
+
+def test_a_model_that_gathers_by_itself_is_refused(sbm):
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(8, 3)
+
+        def forward(self, x, edge_index):
+            return self.head(torch.zeros_like(x).index_add(0, edge_index[1], x[edge_index[0]]))
+
+    with pytest.raises(GltError, match="the model cannot be soft-masked"):
+        check_soft_masks(Own(), sbm, PrunableEdges.of(sbm.edge_index, 60))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in MODELS if kind != "mlp backbone"])
+def test_gradients_reach_every_mask_and_are_those_of_finite_differences(kind, sbm):
+    torch.manual_seed(0)
+    sbm.x = sbm.x[:, :FEATURES].double()
+    edges = PrunableEdges.of(sbm.edge_index, 60)
+    model = MODELS[kind]().double().eval()
+    keep = torch.ones(edges.num_edges, dtype=torch.bool)
+    weights = {name: torch.ones_like(p, dtype=torch.bool) for name, p in prunable_weights(model).items()}
+    soft = SoftMasked(model, sbm, edges, keep, weights).double().eval()
+    forward = Forward(soft, sbm)
+    pull = torch.randn(60, forward().size(1), dtype=torch.float64)
+    (forward() * pull).sum().backward()
+    for parameter in (soft.edges, *soft.weights):
+        for at in (0, parameter.numel() // 2, parameter.numel() - 1):
+            numeric = []
+            for step in (1e-6, -1e-6):
+                with torch.no_grad():
+                    parameter.view(-1)[at] += step
+                    numeric.append(float((forward() * pull).sum()))
+                    parameter.view(-1)[at] -= step
+            difference = (numeric[0] - numeric[1]) / 2e-6
+            assert float(parameter.grad.view(-1)[at]) == pytest.approx(difference, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["gcn backbone", "GCNConv"])
+def test_pruned_weights_count_as_zero_and_the_model_is_a_copy(kind, sbm):
+    sbm.x = sbm.x[:, :FEATURES]
+    edges = PrunableEdges.of(sbm.edge_index, 60)
+    model = MODELS[kind]().eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    kept = {name: torch.rand_like(p) < 0.5 for name, p in prunable_weights(model).items()}
+    soft = SoftMasked(model, sbm, edges, torch.ones(edges.num_edges, dtype=torch.bool), kept)
+    with torch.no_grad():
+        for parameter in (soft.edges, *soft.weights):
+            parameter.fill_(1.0)
+    logits = Forward(soft, sbm).evaluate()
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, before[name])
+        assert not any(m._forward_pre_hooks for m in model.modules())
+        if name in kept:
+            parameter.data.mul_(kept[name])
+    torch.testing.assert_close(logits, Forward(model, sbm).evaluate())
