@@ -38,12 +38,13 @@ def prunable_weights(model: nn.Module, biases: bool = False) -> dict[str, nn.Par
     return found
 
 
-def largest_weights(parameters: Mapping[str, Tensor], sparsity: float) -> Masks:
+def largest_weights(parameters: Mapping[str, Tensor], sparsity: float, alive: Masks | None = None) -> Masks:
     """Masks of the largest absolute values, globally over all parameters; the exact count, ties by index.
 
     Args:
         parameters: tensors by name.
         sparsity: fraction removed, in [0, 1).
+        alive: bool masks by name; entries outside them are never kept, so masks stay nested along a schedule.
 
     Returns:
         bool mask by name, True = kept; in total ``total - round(sparsity * total)`` are True.
@@ -52,7 +53,8 @@ def largest_weights(parameters: Mapping[str, Tensor], sparsity: float) -> Masks:
         GltError: sparsity outside [0, 1) or removing everything; a NaN weight.
     """
     flat = _magnitudes(parameters)
-    keep = keep_top(flat, keep_count(flat.numel(), sparsity, "weights"))
+    among = torch.cat([alive[name].flatten() for name in parameters]) if alive else None
+    keep = keep_top(flat, keep_count(flat.numel(), sparsity, "weights"), among)
     parts = keep.split([p.numel() for p in parameters.values()])
     return {name: part.view_as(p) for (name, p), part in zip(parameters.items(), parts, strict=True)}
 

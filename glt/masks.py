@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.optim import Optimizer
 from torch_geometric.data import Data
 from torch_geometric.nn import MessagePassing
 
 from glt.backbones.base import GNN
-from glt.constraints import Masks
+from glt.constraints import Constraint, Masks
 from glt.edges import PrunableEdges
 from glt.errors import GltError
 from glt.forward import Forward, arguments_of
@@ -68,6 +70,27 @@ class SoftMasked(nn.Module):
         if not isinstance(self.model, GNN):
             mask_messages(self.model, lambda: self._arcs)
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Masks without weight decay: with it they sink until a masked degree is negative and training is NaN."""
+        return [
+            {"params": list(self.model.parameters())},
+            {"params": [self.edges, *self.weights], "weight_decay": 0.0},
+        ]
+
+    def scores(self, state: Mapping[str, Tensor], edge_keep: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What trained masks say of edges and weights, more = keep: magnitudes, 0 for what was pruned before.
+
+        Args:
+            state: a state dict of this module.
+            edge_keep: bool [edges], as this was made with.
+
+        Returns:
+            float [edges], and a float tensor by name.
+        """
+        edges = torch.zeros(edge_keep.shape, device=edge_keep.device)
+        edges[edge_keep] = state["edges"].abs()
+        return edges, {name: state[f"weights.{i}"].abs() for i, name in enumerate(self.names)}
+
     def prepare(self, data: Data) -> tuple[tuple[Any, ...], dict[str, Tensor]]:
         """Arguments of :meth:`forward`, made once; the graph is the one that this was made with."""
         if not isinstance(self.model, GNN):
@@ -89,6 +112,33 @@ class SoftMasked(nn.Module):
         }
         logits: Tensor = functional_call(self.model, masked, arguments, options)
         return logits
+
+
+class Sparsifying(Constraint):
+    """l1 on the masks of a :class:`SoftMasked` by subgradient, and edge masks kept at 0 or above.
+
+    After every backward pass sign(m) * l1 is added to the gradient of every mask (Chen et al., ICML 2021).
+    """
+
+    def __init__(self, soft: SoftMasked, optimizer: Optimizer, edge_l1: float, weight_l1: float) -> None:
+        super().__init__(optimizer, {}, 0)
+        self.soft = soft
+        self._l1 = [(soft.edges, edge_l1), *((mask, weight_l1) for mask in soft.weights)]
+        self._before = optimizer.register_step_pre_hook(lambda *_: self._subgradient())
+
+    def _subgradient(self) -> None:
+        for mask, l1 in self._l1:
+            if mask.grad is not None:
+                mask.grad.add_(mask.detach().sign(), alpha=l1)
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        """Edge masks are weights of a graph: not negative."""
+        self.soft.edges.clamp_(min=0.0)
+
+    def remove(self) -> None:
+        super().remove()
+        self._before.remove()
 
 
 def check_soft_masks(model: nn.Module, data: Data, edges: PrunableEdges) -> None:

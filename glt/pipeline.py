@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 from torch_geometric.data import Data
@@ -101,6 +102,9 @@ def levels_of(config: Config) -> list[Level]:
 
 def _levels(run: Run, problem: Problem, levels: list[Level], done: dict[int, Record | None]) -> Iterator[Record]:
     """The records of one seed's levels, in order; only missing ones are searched for."""
+    if run.config.strategy.iterative:
+        yield from _path(run, problem, levels, done)
+        return
     missing = [level for level in levels if not done[level.number]]
     tickets = run.config.strategy.tickets(problem, missing)
     for level in levels:
@@ -114,6 +118,27 @@ def _levels(run: Run, problem: Problem, levels: list[Level], done: dict[int, Rec
             tickets = run.config.strategy.tickets(problem, missing[missing.index(level) + 1 :])
             continue
         yield _save(run, problem, level, ticket)
+
+
+def _path(run: Run, problem: Problem, levels: list[Level], done: dict[int, Record | None]) -> Iterator[Record]:
+    """The same for levels that are reached one through the other: from the last one before the first that is missing.
+
+    A search that fails leaves no way to the levels after it: they fail with it.
+    """
+    finished = list(takewhile(lambda level: done[level.number], levels))
+    yield from (record for level in finished if (record := done[level.number]))
+    start = None
+    if finished:
+        start = Ticket.load(run.path(problem.seed, finished[-1].number))
+        start.seconds = done[finished[-1].number]["search_s"]  # type: ignore[index]
+    tickets = run.config.strategy.tickets(problem, levels, start)
+    for i, level in enumerate(levels[len(finished) :], start=len(finished)):
+        try:
+            ticket = next(tickets)
+        except TrainingError as error:
+            yield from (_failed(run, problem, lost, error) for lost in levels[i:] if not done[lost.number])
+            return
+        yield done[level.number] or _save(run, problem, level, ticket)
 
 
 def _restored(problem: Problem, ticket: Ticket, seconds: float) -> FitResult:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,19 @@ from glt.select import keep_count
 from glt.sparsify import remove_arcs
 from glt.ticket import Ticket
 from glt.train import Constrain, FitResult, Recipe, fit
+
+
+class Cost(Protocol):
+    """What a training took."""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs trained."""
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time."""
+
 
 OnEpoch = Callable[[str, int, float], None]
 
@@ -102,23 +116,42 @@ class Problem:
 
     def model(self) -> nn.Module:
         """A fresh model at the initial weights."""
+        return self.model_at(self.initial)
+
+    def model_at(self, state: Mapping[str, Tensor]) -> nn.Module:
+        """A fresh model with the weights of ``state``."""
         model = copy.deepcopy(self._model)
-        model.load_state_dict(self.initial)
+        model.load_state_dict(state)
         return model
+
+    def masks(self, ticket: Ticket | None = None) -> tuple[Tensor, Masks]:
+        """(edge mask, weight masks by name) of a ticket, or of the dense pair: all True."""
+        device = self.data.x.device
+        if ticket:
+            return ticket.edge_keep.to(device), {k: v.to(device) for k, v in ticket.weight_masks.items()}
+        weights = {k: torch.ones_like(p, dtype=torch.bool) for k, p in prunable_weights(self._model).items()}
+        return torch.ones(self.edges.num_edges, dtype=torch.bool, device=device), weights
 
     def subgraph(self, keep: Tensor) -> Data:
         """The data without the edges where ``keep`` (bool [edges]) is False."""
         return remove_arcs(self.data, self.edges.to_arcs(keep))
 
     def fit(
-        self, data: Data, *, loss: Loss | None = None, constrain: Constrain | None = None, phase: str = "fit"
+        self,
+        data: Data,
+        *,
+        model: nn.Module | None = None,
+        loss: Loss | None = None,
+        constrain: Constrain | None = None,
+        phase: str = "fit",
+        epochs: int | None = None,
     ) -> FitResult:
-        """Train a fresh model on ``data``; see :func:`glt.train.fit`."""
+        """Train ``model`` (default: a fresh one) on ``data`` for the recipe's epochs; see :func:`glt.train.fit`."""
         on_epoch = self.on_epoch
         return fit(
-            self.model(),
+            model or self.model(),
             data,
-            self.recipe,
+            self.recipe if epochs is None else replace(self.recipe, epochs=epochs),
             seed=self.seed,
             metric=self.metric,
             loss=loss,
@@ -134,7 +167,13 @@ class Problem:
             keep_count(weights, level.weight_sparsity, "weights")
 
     def ticket(
-        self, level: Level, keep: Tensor, masks: Masks, result: FitResult, spent: Sequence[FitResult] = ()
+        self,
+        level: Level,
+        keep: Tensor,
+        masks: Masks,
+        result: FitResult,
+        spent: Sequence[Cost] = (),
+        initial: Mapping[str, Tensor] | None = None,
     ) -> Ticket:
         """The ticket of a level.
 
@@ -144,11 +183,12 @@ class Problem:
             masks: bool mask by parameter name; the result's weights are zero outside.
             result: the training whose score the ticket carries.
             spent: the other trainings that were needed to find it.
+            initial: the state it is rewound to (default: the initial weights).
         """
         ticket = Ticket(
             edge_keep=keep.cpu(),
             weight_masks={k: v.cpu() for k, v in masks.items()},
-            initial={k: v.cpu() for k, v in self.initial.items()},
+            initial={k: v.cpu() for k, v in (initial or self.initial).items()},
             fingerprint=self.edges.fingerprint(),
             undirected=self.undirected,
             config={**self.config, "seed": self.seed, "level": level.number},
@@ -170,6 +210,4 @@ class Problem:
 
     def dense_ticket(self) -> Ticket:
         """The dense pair as a ticket of level 0: every edge, every weight."""
-        masks = {k: torch.ones_like(p, dtype=torch.bool) for k, p in prunable_weights(self._model).items()}
-        keep = torch.ones(self.edges.num_edges, dtype=torch.bool)
-        return self.ticket(Level(0, 0.0, 0.0), keep, masks, self.dense)
+        return self.ticket(Level(0, 0.0, 0.0), *self.masks(), self.dense)

@@ -32,9 +32,13 @@ class Recipe:
     optimizer: Annotated[Literal["adam", "adamw"], Field(description="torch optimiser")] = "adam"
 
     def build(self, model: nn.Module) -> Optimizer:
-        """The optimiser over all of the model's parameters."""
+        """The optimiser over all of the model's parameters.
+
+        A model with a ``parameter_groups()`` method says which of them have options of their own.
+        """
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.optimizer]
-        return kind(model.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)
+        groups = model.parameter_groups() if hasattr(model, "parameter_groups") else model.parameters()  # type: ignore[operator]
+        return kind(groups, lr=self.lr, weight_decay=self.weight_decay, fused=True)
 
 
 @dataclass

@@ -108,10 +108,11 @@ def search_again(ticket: Ticket, root: Path | None = None) -> Verification:
     if number == 0:
         again = problem.dense_ticket()
     else:
-        levels = [level for level in config.schedule if level.number == number]
-        if not levels:
+        levels = [level for level in config.schedule if 0 < level.number <= number]
+        if not levels or levels[-1].number != number:
             raise GltError(f"the ticket's level {number} is not in its schedule: {ticket.config['schedule']}")
-        again = next(iter(config.strategy.tickets(problem, levels)))
+        path = levels if config.strategy.iterative else levels[-1:]
+        *_, again = config.strategy.tickets(problem, path)
     differing = {
         "edges that differ": int((ticket.edge_keep != again.edge_keep).sum()),
         "masked weights that differ": _differing(ticket.weight_masks, again.weight_masks),

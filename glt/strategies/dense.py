@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
 from glt.problem import Problem
 from glt.registry import register
@@ -14,6 +15,8 @@ from glt.ticket import Ticket
 class Dense:
     """The full graph and all weights, trained by the recipe: the reference. Levels are not used."""
 
-    def tickets(self, problem: Problem, levels: Iterable[Level]) -> Iterator[Ticket]:
+    iterative: ClassVar[bool] = False
+
+    def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
         """Nothing beyond the dense ticket, which every run has as its level 0."""
         yield from ()
