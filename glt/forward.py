@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +20,16 @@ class Forward:
     ``model(x, edge_index)`` with a dense x, and with ``edge_weight`` and ``edge_attr`` where the data has them
     and the model's ``forward`` takes them.
 
+    Args:
+        model: any module that can be called so.
+        data: a graph with x and edge_index.
+        plain: call a model with ``prepare`` like any other, on PyG's own layers: they can be differentiated twice.
+
     Raises:
         GltError: a layer with ``cached=True``.
     """
 
-    def __init__(self, model: nn.Module, data: Data) -> None:
+    def __init__(self, model: nn.Module, data: Data, plain: bool = False) -> None:
         if cached := [name for name, module in model.named_modules() if getattr(module, "cached", False) is True]:
             raise GltError(
                 f"layer {cached[0]!r} has cached=True: it would go on using the first graph it sees, whatever is "
@@ -31,7 +37,8 @@ class Forward:
             )
         self.model = model
         self._call: Callable[[], Tensor]
-        if hasattr(model, "prepare"):
+        prepared = hasattr(model, "prepare") and not plain
+        if prepared:
             arguments = model.prepare(data)  # type: ignore[operator]
             self._call = lambda: model(*arguments)
         else:
@@ -40,7 +47,7 @@ class Forward:
             extra = {k: data[k] for k in ("edge_weight", "edge_attr") if k in takes and data.get(k) is not None}
             self._call = lambda: model(x, data.edge_index, **extra)
         self._stem: Callable[[], Tensor] | None = None
-        if hasattr(model, "prepare") and not getattr(model, "random_stem", True):
+        if prepared and not getattr(model, "random_stem", True):
             self._stem = lambda: model.stem(*arguments)  # type: ignore[operator]
             self._head = lambda hidden: model.head(hidden, *arguments[1:])  # type: ignore[operator]
         self._hidden: Tensor | None = None
@@ -69,11 +76,17 @@ class Forward:
 
 def logits_of(model: nn.Module, forward: Callable[[], Tensor]) -> Tensor:
     """Logits of all nodes in evaluation mode, without gradients; every module's mode is restored."""
+    with evaluation(model), torch.no_grad():
+        return forward()
+
+
+@contextmanager
+def evaluation(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode within the block; every module's mode is restored."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with torch.no_grad():
-            return forward()
+        yield
     finally:
         for module, training in modes.items():
             module.training = training
