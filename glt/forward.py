@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,6 +17,11 @@ from glt.errors import GltError
 class Forward:
     """``model`` on ``data``, with what does not change between epochs done once.
 
+    Args:
+        model: any module that can be called so.
+        data: a graph with x and edge_index.
+        plain: call a model with ``prepare`` like any other, on PyG's own layers: they can be differentiated twice.
+
     Attributes:
         arguments, options: what the model is called with; see :func:`arguments_of`.
 
@@ -23,15 +29,16 @@ class Forward:
         GltError: a layer with ``cached=True``.
     """
 
-    def __init__(self, model: nn.Module, data: Data) -> None:
+    def __init__(self, model: nn.Module, data: Data, plain: bool = False) -> None:
         if cached := [name for name, module in model.named_modules() if getattr(module, "cached", False) is True]:
             raise GltError(
                 f"layer {cached[0]!r} has cached=True: it would go on using the first graph it sees, whatever is "
                 "pruned; build the model with cached=False"
             )
         self.model = model
-        self.arguments, self.options = arguments_of(model, data)
-        self._shares = hasattr(model, "prepare") and not getattr(model, "random_stem", True)
+        self.arguments, self.options = arguments_of(model, data, plain)
+        prepared = hasattr(model, "prepare") and not plain
+        self._shares = prepared and not getattr(model, "random_stem", True)
         self._hidden: Tensor | None = None
 
     def __call__(self) -> Tensor:
@@ -61,13 +68,14 @@ class Forward:
         return logits_of(self.model, lambda: self._head(hidden))
 
 
-def arguments_of(model: nn.Module, data: Data) -> tuple[tuple[Any, ...], dict[str, Tensor]]:
+def arguments_of(model: nn.Module, data: Data, plain: bool = False) -> tuple[tuple[Any, ...], dict[str, Tensor]]:
     """(positional, keyword) arguments of ``model`` for ``data``.
 
-    A model with a ``prepare(data)`` method is called with what that returns; any other with a dense x and the
-    edge_index, and with ``edge_weight`` and ``edge_attr`` where the data has them and its ``forward`` takes them.
+    A model with a ``prepare(data)`` method is called with what that returns, unless ``plain``; any other with a dense
+    x and the edge_index, and with ``edge_weight`` and ``edge_attr`` where the data has them and its ``forward`` takes
+    them.
     """
-    if hasattr(model, "prepare"):
+    if hasattr(model, "prepare") and not plain:
         return model.prepare(data), {}  # type: ignore[operator]
     x = data.x if data.x.layout == torch.strided else data.x.to_dense()
     takes = inspect.signature(model.forward).parameters
@@ -77,11 +85,17 @@ def arguments_of(model: nn.Module, data: Data) -> tuple[tuple[Any, ...], dict[st
 
 def logits_of(model: nn.Module, forward: Callable[[], Tensor]) -> Tensor:
     """Logits of all nodes in evaluation mode, without gradients; every module's mode is restored."""
+    with evaluation(model), torch.no_grad():
+        return forward()
+
+
+@contextmanager
+def evaluation(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode within the block; every module's mode is restored."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with torch.no_grad():
-            return forward()
+        yield
     finally:
         for module, training in modes.items():
             module.training = training

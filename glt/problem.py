@@ -80,6 +80,7 @@ class Problem:
         self.edges = PrunableEdges.of(data.edge_index, data.num_nodes, undirected)
         self.undirected = undirected
         self._model = self._initialised(model)
+        self._early: dict[int, dict[str, Tensor]] = {}
         self.initial = {k: v.detach().clone() for k, v in self._model.state_dict().items()}
 
     def _initialised(self, model: nn.Module | Callable[[int, int], nn.Module]) -> nn.Module:
@@ -123,6 +124,16 @@ class Problem:
         model = copy.deepcopy(self._model)
         model.load_state_dict(state)
         return model
+
+    def early(self, fraction: float) -> Mapping[str, Tensor]:
+        """The state of the dense training after ``fraction`` (0 to 1) of its epochs, rounded; trained once."""
+        epochs = round(fraction * self.recipe.epochs)
+        if epochs not in self._early:
+            model = self.model()
+            if epochs:
+                self.fit(self.data, model=model, epochs=epochs, phase="dense, early")
+            self._early[epochs] = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        return self._early[epochs]
 
     def masks(self, ticket: Ticket | None = None) -> tuple[Tensor, Masks]:
         """(edge mask, weight masks by name) of a ticket, or of the dense pair: all True."""

@@ -13,11 +13,13 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def show(ticket: str, as_json: bool) -> None:
     """Show what a TICKET file holds: sparsities, densities per layer, metrics, and how it was found."""
+    from glt.allocate import densities
     from glt.ticket import Ticket
 
     loaded = Ticket.load(ticket)
+    density = densities(loaded.weight_masks)
     layers: dict[str, dict[str, Any]] = {
-        name: {"shape": list(mask.shape), "kept": int(mask.sum()), "density": float(mask.double().mean())}
+        name: {"shape": list(mask.shape), "kept": int(mask.sum()), "density": density[name]}
         for name, mask in loaded.weight_masks.items()
     }
     tree: dict[str, Any] = {
@@ -40,9 +42,13 @@ def show(ticket: str, as_json: bool) -> None:
     click.secho(ticket, bold=True)
     click.echo(f"edges     {tree['edges_kept']} of {tree['edges']} kept, graph sparsity {loaded.graph_sparsity:.4%}")
     click.echo(f"weights   weight sparsity {loaded.weight_sparsity:.4%}; kept per layer:")
+    rows = [("layer", "shape", "kept", "density")]
     for name, layer in layers.items():
-        shape = " x ".join(map(str, layer["shape"]))
-        click.echo(f"            {name}  {layer['kept']} of {shape}, density {layer['density']:.4f}")
+        rows.append((name, " x ".join(map(str, layer["shape"])), str(layer["kept"]), f"{layer['density']:.4f}"))
+    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+    for name, *cells in rows:
+        numbers = "".join(f"  {cell:>{width}}" for cell, width in zip(cells, others, strict=True))
+        click.echo(f"            {name:<{first}}{numbers}")
     click.echo(f"trained   {'weights included' if tree['trained_weights'] else 'weights not included'}")
     click.echo(f"graph     {loaded.fingerprint[:16]}, {'undirected' if loaded.undirected else 'directed'}")
     for part in ("metrics", "config", "versions"):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Protocol
 
 from pydantic import Field
+from torch import Tensor
 
 from glt.losses import DistilNodes, Loss, distilled
 from glt.problem import Cost, Problem
@@ -54,6 +56,15 @@ class Taught:
     def track(self) -> str:
         """``"none"`` without distillation, else which nodes the teacher's outputs are used on."""
         return self.distil if self.weight else "none"
+
+    def edge_scores(self, problem: Problem) -> tuple[Tensor, list[Cost]]:
+        """(scores of the edges, what the model cost that the scorer looked at); a scorer that draws, by the seed."""
+        scorer: Any = self.scorer  # type: ignore[attr-defined]
+        if hasattr(scorer, "seed"):
+            scorer = replace(scorer, seed=scorer.seed + problem.seed)
+        if not getattr(scorer, "needs_model", False):
+            return problem.edges.pool(scorer(problem.data)), []
+        return problem.edges.pool(scorer(problem.data, problem.model_at(problem.dense.state))), [problem.dense]
 
     def taught(self, problem: Problem) -> tuple[Loss | None, list[Cost]]:
         """(loss, what the teacher cost); None is cross-entropy alone."""

@@ -29,7 +29,7 @@ class TeddyStrategy(Taught):
         """Score the edges once; then each level is one training from the initial weights."""
         levels = list(levels)
         problem.check(levels)
-        scores = problem.edges.pool(self.scorer(problem.data))
+        scores, looked = self.edge_scores(problem)
         loss, teacher = self.taught(problem)
         for level in levels:
             keep = keep_top(scores, problem.edges.count(level.graph_sparsity))
@@ -41,4 +41,4 @@ class TeddyStrategy(Taught):
             )
             prunable = prunable_weights(problem.model(), self.biases)
             masks = largest_weights({name: result.state[name] for name in prunable}, level.weight_sparsity)
-            yield problem.ticket(level, keep, masks, result, spent=teacher)
+            yield problem.ticket(level, keep, masks, result, spent=teacher or looked)

@@ -1,0 +1,1 @@
+"""Registered pruners, one file each."""

@@ -1,0 +1,55 @@
+"""IMP: the original lottery ticket, weights by magnitude in rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import ClassVar
+
+from glt.constraints import freeze_weights
+from glt.problem import Problem
+from glt.registry import register
+from glt.schedules.level import Level
+from glt.select import keep_top
+from glt.strategies.rounds import Spent, rounds
+from glt.strategies.weights import PrunesWeights, RewindTo, rewound
+from glt.ticket import Ticket
+
+
+@register("strategies", "imp")
+class IMP(PrunesWeights):
+    """Train, prune the smallest weights, rewind, again (Frankle and Carbin, ICLR 2019), on edges chosen by a scorer.
+
+    ``rewind_to`` above 0 is late rewinding (Frankle et al., ICML 2020): the weights that the dense training has after
+    that fraction of its epochs; the ticket's initial weights are those. ``none`` fine-tunes. Every round trains on the
+    edges of its own level.
+    """
+
+    iterative: ClassVar[bool] = True
+
+    rewind_to: RewindTo = 0.0
+
+    def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
+        """One training per round, whose weights say what goes next."""
+        levels = list(levels)
+        problem.check(levels)
+        edge_scores, _ = self.edge_scores(problem)
+        loss, teacher = self.taught(problem)
+        edges, weights = problem.masks(start)
+        trained = start.trained if start and start.trained else problem.dense.state
+        spent = Spent.before(start, 0, [problem.dense])
+        for step in rounds(levels, start):
+            level = step.level
+            weights = self.prune(problem, problem.subgraph(edges), trained, level.weight_sparsity, weights, loss)
+            edges = keep_top(edge_scores, problem.edges.count(level.graph_sparsity))
+            begin = rewound(problem, self.rewind_to, trained)
+            result = problem.fit(
+                problem.subgraph(edges),
+                model=problem.model_at(begin),
+                loss=loss,
+                constrain=partial(freeze_weights, masks=weights),
+                phase=f"level {level.number}",
+            )
+            trained, spent = result.state, spent + result
+            if step.wanted:
+                yield problem.ticket(level, edges, weights, result, [spent], begin)

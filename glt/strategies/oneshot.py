@@ -1,0 +1,52 @@
+"""Train, prune once, rewind or fine-tune."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from glt.constraints import freeze_weights
+from glt.problem import Problem
+from glt.registry import register
+from glt.schedules.level import Level
+from glt.select import keep_top
+from glt.strategies.weights import PrunesWeights, RewindTo, rewound
+from glt.ticket import Ticket
+
+
+@register("strategies", "oneshot")
+class OneShotStrategy(PrunesWeights):
+    """Prune once to the level by any scorer and any pruner, then train what is left (Liu et al., ICLR 2019).
+
+    ``at`` says whether the pruner looks at the dense model's trained weights or at the initial ones (SNIP, GraSP,
+    SynFlow: pruning before training).
+    """
+
+    at: Annotated[Literal["trained", "initial"], Field(description="which weights the pruner scores")] = "trained"
+    rewind_to: RewindTo = 0.0
+
+    def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
+        """Each level by itself, from the dense model or from the initial weights."""
+        levels = list(levels)
+        problem.check(levels)
+        edge_scores, looked = self.edge_scores(problem)
+        loss, teacher = self.taught(problem)
+        state, spent = problem.initial, teacher or looked
+        if self.at == "trained":
+            state, spent = problem.dense.state, [problem.dense]
+        for level in levels:
+            edges = keep_top(edge_scores, problem.edges.count(level.graph_sparsity))
+            graph = problem.subgraph(edges)
+            weights = self.prune(problem, graph, state, level.weight_sparsity, loss=loss)
+            begin = rewound(problem, self.rewind_to, state)
+            result = problem.fit(
+                graph,
+                model=problem.model_at(begin),
+                loss=loss,
+                constrain=partial(freeze_weights, masks=weights),
+                phase=f"level {level.number}",
+            )
+            yield problem.ticket(level, edges, weights, result, spent, begin)

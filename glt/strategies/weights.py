@@ -1,0 +1,69 @@
+"""Which weights stay, by a registered pruner and an allocation: what imp, oneshot and random share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from torch import Tensor
+from torch_geometric.data import Data
+
+from glt.allocate import allocate
+from glt.constraints import Masks
+from glt.losses import Loss, cross_entropy
+from glt.problem import Problem
+from glt.pruners.base import Pruning
+from glt.registry import checked
+from glt.strategies.base import Scorer, Taught
+
+Pruner = Annotated[Any, Field(description="weight pruner, a name or {name: ..., options}")]
+Allocation = Annotated[
+    Literal["global", "uniform", "uniform_plus", "erk"],
+    Field(description="how the budget of weights is shared among layers"),
+]
+Floor = Annotated[
+    float | None, Field(ge=0, le=1, description="least density of the last layer (default: 0 if global, else 0.2)")
+]
+RewindTo = Annotated[
+    float | Literal["none"],
+    Field(description="0: initial weights; a fraction of training: the weights by then; none: go on from the trained"),
+]
+
+
+@checked("strategy")
+class PrunesWeights(Taught):
+    """Options of strategies that prune edges by a scorer and weights by a pruner."""
+
+    scorer: Scorer = "teddy"
+    pruner: Pruner = "magnitude"
+    allocation: Allocation = "global"
+    floor: Floor = None
+
+    def prune(
+        self,
+        problem: Problem,
+        data: Data,
+        state: Mapping[str, Tensor],
+        sparsity: float,
+        alive: Masks | None = None,
+        loss: Loss | None = None,
+    ) -> Masks:
+        """Masks of the weights of ``state`` that stay at a sparsity, exactly."""
+        pruning = Pruning(
+            problem.model_at(state),
+            data,
+            loss or cross_entropy(problem.data),
+            initial=problem.initial,
+            alive=alive,
+            sparsity=sparsity,
+            seed=problem.seed,
+        )
+        return allocate(self.pruner(pruning), sparsity, self.allocation, self.floor, alive)
+
+
+def rewound(problem: Problem, to: float | str, trained: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The state that training starts from again; see :data:`RewindTo`."""
+    if to == "none":
+        return trained
+    return problem.early(float(to)) if to else problem.initial
