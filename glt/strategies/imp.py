@@ -34,7 +34,7 @@ class IMP(PrunesWeights):
         levels = list(levels)
         problem.check(levels)
         edge_scores, _ = self.edge_scores(problem)
-        loss, teacher = self.taught(problem)
+        loss, _ = self.taught(problem)
         edges, weights = problem.masks(start)
         trained = start.trained if start and start.trained else problem.dense.state
         spent = Spent.before(start, 0, [problem.dense])
@@ -50,6 +50,6 @@ class IMP(PrunesWeights):
                 constrain=partial(freeze_weights, masks=weights),
                 phase=f"level {level.number}",
             )
-            trained, spent = result.state, spent + result
             if step.wanted:
                 yield problem.ticket(level, edges, weights, result, [spent], begin)
+            trained, spent = result.state, spent + result
