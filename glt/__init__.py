@@ -14,6 +14,7 @@ from glt.schedules.level import Level
 from glt.schedules.linear import Linear
 from glt.schedules.oneshot import OneShot
 from glt.select import keep_top
+from glt.selection import Selection
 from glt.ticket import Ticket
 from glt.train import Recipe
 from glt.version import __version__
@@ -28,6 +29,7 @@ __all__ = [
     "Problem",
     "PrunableEdges",
     "Recipe",
+    "Selection",
     "Ticket",
     "__version__",
     "build",

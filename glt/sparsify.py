@@ -16,16 +16,24 @@ from glt.neighbours import is_coalesced_undirected
 from glt.pieces import pieces
 from glt.scorers.base import EdgeScorer
 from glt.select import keep_count, keep_top, kth_largest
+from glt.selection import Selection
 
 
-def keep_arcs(data: Data, scorer: EdgeScorer, sparsity: float, undirected: bool = True) -> Tensor:
+def keep_arcs(
+    data: Data,
+    scorer: EdgeScorer,
+    sparsity: float | None,
+    undirected: bool = True,
+    selection: Selection | None = None,
+) -> Tensor:
     """Which arcs stay when ``sparsity`` of the edges go, lowest scores first.
 
     Args:
         data: a graph; ``edge_index`` int64 [2, arcs].
         scorer: one number per arc.
-        sparsity: fraction of edges removed, in [0, 1); exact to the edge.
+        sparsity: fraction of edges removed, in [0, 1); exact to the edge. None where the selection says how many stay.
         undirected: whether (u, v) and (v, u) are one edge.
+        selection: another way to choose than the highest scores of the whole graph.
 
     Returns:
         bool [arcs]; both arcs of a pair agree, self-loops are True.
@@ -40,6 +48,11 @@ def keep_arcs(data: Data, scorer: EdgeScorer, sparsity: float, undirected: bool 
     check_edge_index(edge_index, nodes)
     data = copy.copy(data)
     data.num_nodes, data.undirected = nodes, undirected
+    selection = selection or Selection()
+    selection.check(sparsity)
+    if sparsity is None or not selection.plain:
+        edges = PrunableEdges.of(edge_index, nodes, undirected)
+        return edges.to_arcs(selection.keep(edges, selection.score(edges, scorer, data), sparsity))
     scores = scorer(data).detach()
     if scores.shape != edge_index.shape[1:]:
         raise GltError(f"a scorer gives one number per arc: expected [{edge_index.size(1)}], got {list(scores.shape)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, Literal
 
 import click
 
@@ -12,8 +13,25 @@ import click
 @click.option("--dataset", help="A registered dataset.")
 @click.option("--edges", type=click.Path(path_type=Path), help="Or an edge list: .npz, .csv or .parquet.")
 @click.option("--num-nodes", type=click.IntRange(min=1), help="Nodes of the edge list (default: largest id + 1).")
-@click.option("--scorer", default="teddy", show_default=True, help="A registered edge scorer.")
-@click.option("--sparsity", type=float, required=True, help="Fraction of edges removed, in [0, 1).")
+@click.option(
+    "--scorer",
+    default="teddy",
+    show_default=True,
+    help="A registered edge scorer; with options: '{name: dspar, variant: priority}'.",
+)
+@click.option("--sparsity", type=float, help="Fraction of edges removed, in [0, 1).")
+@click.option("--per-node", type=click.IntRange(min=1), help="Or: the edges among the K best of either end stay.")
+@click.option(
+    "--by",
+    type=click.Choice(["global", "node"]),
+    default="global",
+    show_default=True,
+    help="Compare an edge with all others, or with those of its own nodes.",
+)
+@click.option("--inverse", is_flag=True, help="Keep the lowest scores instead of the highest.")
+@click.option(
+    "--blend", multiple=True, metavar="SCORER[=WEIGHT]", help="Average the ranks of further scorers with --scorer's."
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help=".npz, .csv or .parquet")
 @click.option("--directed", is_flag=True, help="Every arc is an edge of its own.")
 @click.option("--once", is_flag=True, help="The list names every undirected edge once, in either direction.")
@@ -25,7 +43,11 @@ def sparsify(
     edges: Path | None,
     num_nodes: int | None,
     scorer: str,
-    sparsity: float,
+    sparsity: float | None,
+    per_node: int | None,
+    by: Literal["global", "node"],
+    inverse: bool,
+    blend: tuple[str, ...],
     output: Path,
     directed: bool,
     once: bool,
@@ -35,6 +57,8 @@ def sparsify(
 ) -> None:
     """Remove the edges with the lowest scores from a graph, and write what is left.
 
+    How many go is --sparsity, exactly, or follows from --per-node.
+
     Further columns (or arrays with a row per arc) of an edge list are carried along.
     """
     import numpy as np
@@ -43,6 +67,7 @@ def sparsify(
     from glt.edgelist import EdgeList, check_suffix, read, write
     from glt.errors import GltError
     from glt.registry import build
+    from glt.selection import Selection
     from glt.sparsify import keep_arcs
 
     if (dataset is None) == (edges is None):
@@ -50,20 +75,57 @@ def sparsify(
     if once and (directed or dataset):
         raise GltError("--once is for an undirected edge list: leave out --directed and --dataset")
     check_suffix(output)
-    piece = build("scorers", scorer)
+    piece = build("scorers", _spec(scorer))
+    further = [_weighted(text) for text in blend]
+    selection = Selection(
+        inverse=inverse,
+        by=by,
+        per_node=per_node,
+        blend=tuple(spec for spec, _ in further),
+        weights=(1.0, *(weight for _, weight in further)) if further else (),
+    )
+    selection.check(sparsity)
     if edges is not None:
         listed = read(edges, num_nodes)
+        graph = listed.data()
     else:
-        data = load(dataset, root)
-        listed = EdgeList(data.edge_index.numpy(), int(data.num_nodes))
-    graph = listed
+        graph = load(dataset, root)
+        listed = EdgeList(graph.edge_index.numpy(), int(graph.num_nodes))
     if once:
-        graph = EdgeList(np.concatenate([listed.arcs, listed.arcs[::-1]], axis=1), listed.num_nodes)
-    keep = keep_arcs(graph.data(), piece, sparsity, undirected=not directed).numpy()[: listed.arcs.shape[1]]
+        graph = EdgeList(np.concatenate([listed.arcs, listed.arcs[::-1]], axis=1), listed.num_nodes).data()
+    keep = keep_arcs(graph, piece, sparsity, not directed, selection).numpy()[: listed.arcs.shape[1]]
     kept = listed.where(keep)
     write(output, kept)
     if as_json:
         counts = {"arcs": int(keep.size), "arcs_kept": int(keep.sum())}
         click.echo(json.dumps({"output": str(output), "scorer": scorer, "sparsity": sparsity, **counts}))
     elif not quiet:
-        click.echo(f"{output}: {int(keep.sum())} of {keep.size} arcs kept ({scorer}, asked to remove {sparsity:.4g})")
+        asked = f"the best {per_node} of every node" if sparsity is None else f"asked to remove {sparsity:.4g}"
+        click.echo(f"{output}: {int(keep.sum())} of {keep.size} arcs kept ({scorer}, {asked})")
+
+
+def _spec(text: str) -> Any:
+    """A scorer's name, or its spec as YAML."""
+    import yaml
+
+    from glt.errors import GltError
+
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise GltError(f"--scorer {text!r} is not YAML: write e.g. '{{name: random, seed: 1}}'") from None
+
+
+def _weighted(text: str) -> tuple[Any, float]:
+    """``degree=0.5`` as (scorer, weight); the weight is 1 without a number."""
+    from glt.errors import GltError
+
+    name, equals, weight = text.rpartition("=")
+    try:
+        return (_spec(name), float(weight)) if equals else (_spec(text), 1.0)
+    except ValueError as error:
+        if isinstance(error, GltError):
+            raise
+        raise GltError(f"--blend {text!r}: {weight!r} is not a number; write e.g. degree=0.5") from None
