@@ -12,6 +12,7 @@ import click
 import numpy as np
 import pytest
 import torch
+from reference.scorers import MODEL_FREE, NEEDS_MODEL
 
 import glt
 from glt import allocator, cli, pipeline
@@ -302,7 +303,10 @@ ARCS = build("datasets", CSBM)().edge_index.numpy()
 UP = ARCS[:, ARCS[0] < ARCS[1]]
 
 
-@pytest.mark.parametrize("scorer", names("scorers"))
+BLEND = {"blend": ("degree", {"name": "random", "seed": 3}), "weights": (1, 0.5, 1)}
+
+
+@pytest.mark.parametrize("scorer", MODEL_FREE)
 def test_sparsify_a_dataset(main, scorer):
     code, out, err = main("sparsify", "--dataset", "csbm", "--scorer", scorer, "--sparsity", "0.3", "-o", "a/it.npz")
     assert (code, err) == (0, "")
@@ -358,6 +362,33 @@ def test_sparsify_keeps_lonely_nodes(main):
     assert read(Path("out.npz")).num_nodes == 9
 
 
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (("--inverse",), {"inverse": True}),
+        (("--by", "node"), {"by": "node"}),
+        (("--blend", "degree=0.5", "--blend", "{name: random, seed: 3}"), BLEND),
+        (("--blend", "{name: random, seed: 3}=2"), {"blend": ({"name": "random", "seed": 3},), "weights": (1, 2)}),
+    ],
+)
+def test_sparsify_with_another_selection(main, options, asked):
+    code, out, _ = main("sparsify", "--dataset", "csbm", "--sparsity", "0.3", "-o", "it.npz", "--json", *options)
+    assert code == 0
+    data = glt.load("csbm")
+    keep = keep_arcs(data, build("scorers", "teddy"), 0.3, selection=glt.Selection(**asked))
+    assert np.array_equal(read(Path("it.npz")).arcs, data.edge_index[:, keep].numpy())
+    assert json.loads(out)["arcs_kept"] == int(keep.sum())
+
+
+def test_sparsify_per_node(main):
+    scorer = "{name: dspar, variant: priority, seed: 4}"
+    code, out, _ = main("sparsify", "--dataset", "csbm", "--scorer", scorer, "--per-node", "3", "-o", "it.npz")
+    assert code == 0 and "the best 3 of every node" in out
+    data, piece = glt.load("csbm"), build("scorers", {"name": "dspar", "variant": "priority", "seed": 4})
+    keep = keep_arcs(data, piece, None, selection=glt.Selection(per_node=3))
+    assert np.array_equal(read(Path("it.npz")).arcs, data.edge_index[:, keep].numpy())
+
+
 # --- bad input
 
 
@@ -408,6 +439,15 @@ BAD = [
     (*SPARSIFY, "nan", "-o", "it.npz"),
     (*SPARSIFY, "0.999999", "-o", "it.npz"),
     (*SPARSIFY, "0.5", "-o", "it.npz", "--scorer", "tedy"),
+    *((*SPARSIFY, "0.5", "-o", "it.npz", "--scorer", name) for name in NEEDS_MODEL),
+    (*SPARSIFY, "0.5", "-o", "it.npz", "--scorer", "{name: random"),
+    (*SPARSIFY, "0.5", "-o", "it.npz", "--scorer", "{name: random, sed: 1}"),
+    (*SPARSIFY, "0.5", "-o", "it.npz", "--per-node", "3"),
+    (*SPARSIFY, "0.5", "-o", "it.npz", "--blend", "tedy"),
+    (*SPARSIFY, "0.5", "-o", "it.npz", "--blend", "degree=much"),
+    (*SPARSIFY, "0.5", "-o", "it.npz", "--blend", "degree=-1"),
+    ("sparsify", "--dataset", "csbm", "-o", "it.npz"),
+    ("sparsify", "--dataset", "csbm", "-o", "it.npz", "--per-node", "3", "--by", "node"),
     (*SPARSIFY, "0.5", "-o", "it.npz", "--once"),
     (*SPARSIFY, "0.5", "-o", "it.npz", "--edges", "text.csv"),
     (*SPARSIFY, "0.5", "-o", "garbage/it.npz"),

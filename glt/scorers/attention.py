@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import GATConv, GATv2Conv
 
+from glt.backbones.base import GNN
 from glt.edges import PrunableEdges
 from glt.errors import GltError
-from glt.forward import logits_of
+from glt.forward import Forward, logits_of
 from glt.registry import register
-from glt.scorers.trained import by_source, call, required
+from glt.scorers.trained import by_source, required
 
 
 @register("scorers", "attention")
@@ -69,7 +70,7 @@ def _attention(model: nn.Module, data: Data, proper: Tensor) -> Tensor:
     layers = [module for module in model.modules() if isinstance(module, GATConv | GATv2Conv)]
     handles = [layer.register_forward_pre_hook(look, with_kwargs=True) for layer in layers]
     try:
-        call(model, data)
+        _by_layers(model, data)
     finally:
         for handle in handles:
             handle.remove()
@@ -81,3 +82,11 @@ def _attention(model: nn.Module, data: Data, proper: Tensor) -> Tensor:
     out = seen[0].new_zeros(proper.numel())
     out[proper] = torch.stack(seen).mean(0)
     return out
+
+
+def _by_layers(model: nn.Module, data: Data) -> None:
+    """Call the model so that its layers are called: built-in ones have a faster way around them."""
+    if not isinstance(model, GNN):
+        Forward(model, data)()
+        return
+    model(data.x if data.x.layout == torch.strided else data.x.to_dense(), data.edge_index)

@@ -36,7 +36,7 @@ class EffectiveResistance:
 
     symmetric: ClassVar[bool] = True
     projections: Annotated[int, Field(ge=1, description="random projections; the error falls with their root")] = 64
-    tolerance: Annotated[float, Field(gt=0, lt=1, description="relative residual of every solve")] = 1e-3
+    tolerance: Annotated[float, Field(gt=0, lt=1, description="relative residual of every solve")] = 1e-4
     iterations: Annotated[int, Field(ge=1, description="most iterations of a solve")] = 500
     seed: Annotated[int, Field(ge=0, lt=2**63, description="seed of the projections")] = 0
 

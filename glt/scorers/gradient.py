@@ -1,8 +1,7 @@
-"""How much the loss would change with an edge's weight."""
+"""How much the loss would change with an edge's mask."""
 
 from __future__ import annotations
 
-import inspect
 from typing import ClassVar
 
 import torch
@@ -11,60 +10,58 @@ from torch_geometric.data import Data
 
 from glt.edges import PrunableEdges
 from glt.errors import GltError
-from glt.forward import logits_of
+from glt.forward import Forward
 from glt.losses import cross_entropy
+from glt.masks import SoftMasked, check_soft_masks
 from glt.registry import register
-from glt.scorers.trained import by_source, call, required
+from glt.scorers.trained import by_source, required
 
 
 @register("scorers", "gradient")
 class Gradient:
     """Size of the loss's gradient by an edge's mask at 1 (SNIP's score of connections; Lee et al., ICLR 2019).
 
-    The mask multiplies the weights of both arcs of an edge; the loss is the cross-entropy of the training nodes, in
-    evaluation mode. Edges that reach no training node have 0.
+    One mask for both arcs of an edge, 0 of which is the graph without it (:class:`glt.masks.SoftMasked`); the loss is
+    the cross-entropy of the training nodes, in evaluation mode. Edges that reach no training node have 0.
     """
 
     symmetric: ClassVar[bool] = True
     needs_model: ClassVar[bool] = True
 
     def __call__(self, data: Data, model: nn.Module | None = None) -> Tensor:
-        """Score the arcs of ``data``: float [arcs], non-negative, of the model's dtype; 0 for self-loops.
+        """Score the arcs of ``data``: float32 [arcs], non-negative; 0 for self-loops.
 
         Args:
             data: a graph with x, y and train_mask.
-            model: a trained model whose ``forward`` takes ``edge_weight``, such as the built-in GCN. Not modified.
+            model: a trained model; not modified.
 
         Raises:
-            GltError: there is no model, no labels, or the model makes no use of ``edge_weight``.
+            GltError: there is no model, there are no labels, or the model cannot be soft-masked or makes no use of
+                edges.
 
-        Cost: one forward and backward pass. The same bits for any order of the arcs on the CPU.
+        Cost: a few forward passes and a backward one. The same bits for any order of the arcs on the CPU.
         """
         model = required(model, "gradient")
         if missing := [key for key in ("x", "y", "train_mask") if data.get(key) is None]:
             raise GltError(f"scorer 'gradient' needs data.{missing[0]}: it differentiates the training loss")
         data, order = by_source(data)
         edges = PrunableEdges.of(data.edge_index, int(data.num_nodes), getattr(data, "undirected", True))
-        gradient = logits_of(model, lambda: _gradient(model, data, edges))
-        scores = torch.empty(order.numel(), dtype=gradient.dtype, device=gradient.device)
-        scores[order] = torch.cat([gradient.abs(), gradient.new_zeros(1)])[edges.edge_of_arc]
+        size = _gradient(model, data, edges).abs().float()
+        scores = torch.empty(order.numel(), device=size.device)
+        scores[order] = torch.cat([size, size.new_zeros(1)])[edges.edge_of_arc]
         return scores
 
 
 def _gradient(model: nn.Module, data: Data, edges: PrunableEdges) -> Tensor:
-    """Gradient of the loss by one mask per edge, at 1: float [edges]."""
+    """Gradient of the loss by every edge's mask, at 1: float [edges]."""
+    check_soft_masks(model, data, edges)
+    everything = torch.ones(edges.num_edges, dtype=torch.bool)
+    soft = SoftMasked(model, data, edges, everything, {}).eval()
+    with torch.no_grad():
+        soft.edges.fill_(1)
     with torch.enable_grad():
-        mask = torch.ones(edges.num_edges, dtype=data.x.dtype, device=data.x.device, requires_grad=True)
-        weight = torch.cat([mask, mask.new_ones(1)])[edges.edge_of_arc]
-        data.edge_weight = weight if data.get("edge_weight") is None else weight * data.edge_weight
-        loss, gradient = None, None
-        if "edge_weight" in inspect.signature(model.forward).parameters:
-            loss = cross_entropy(data)(call(model, data))
-        if loss is not None and loss.requires_grad:
-            (gradient,) = torch.autograd.grad(loss, mask, allow_unused=True)
+        loss = cross_entropy(data)(Forward(soft, data)())
+        (gradient,) = torch.autograd.grad(loss, soft.edges, allow_unused=True)
     if gradient is None:
-        raise GltError(
-            f"scorer 'gradient' needs a model that uses edge_weight, such as GCN: {type(model).__name__} does not; its "
-            "edges would need soft masks"
-        )
+        raise GltError(f"scorer 'gradient' needs a model that uses the graph's edges: {type(model).__name__} does not")
     return gradient

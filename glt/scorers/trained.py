@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from glt.backbones.base import GNN
 from glt.errors import GltError
-from glt.forward import Forward
 
 
 def required(model: nn.Module | None, scorer: str) -> nn.Module:
@@ -32,18 +30,3 @@ def by_source(data: Data) -> tuple[Data, Tensor]:
         if data.get(key) is not None:
             data[key] = data[key][order]
     return data, order
-
-
-def call(model: nn.Module, data: Data) -> Tensor:
-    """Logits, float [nodes, classes], by PyG's own layers where the model has a faster way as well.
-
-    ``edge_weight`` goes in where the data has it and the model takes it, differentiable.
-
-    Raises:
-        GltError: a layer with ``cached=True``.
-    """
-    if not isinstance(model, GNN):
-        return Forward(model, data)()
-    x = data.x if data.x.layout == torch.strided else data.x.to_dense()
-    logits: Tensor = model(x, data.edge_index, data.get("edge_weight"))
-    return logits

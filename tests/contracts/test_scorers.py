@@ -3,13 +3,21 @@
 import pytest
 import torch
 from reference.graphs import arcs_of, both_ways, shuffled, small_sbm
+from reference.scorers import NEEDS_MODEL
 from torch_geometric.data import Data
 
 from glt.edges import PrunableEdges
+from glt.errors import GltError
 from glt.registry import build, names, spec_of
 from glt.select import keep_top
 
-KNOW_THE_NAMES_OF_NODES = {"random"}  # a hash of them
+KNOW_THE_NAMES_OF_NODES = {
+    "random",  # a hash of them
+    "dspar",  # likewise
+    "effective_resistance",  # likewise, for its projections
+    "local_degree",  # ties
+    "spanning_forest",  # ties
+}
 
 
 @pytest.fixture(params=names("scorers"))
@@ -30,9 +38,16 @@ def data(request):
     return request.param()
 
 
-@pytest.fixture(scope="module")
-def model():
-    return build("backbones", {"name": "gcn", "hidden": 4})(8, 3)
+def model_for(name):
+    """A model that the scorer can do with."""
+    spec = {"name": "gat", "hidden": 4, "heads": 2} if name == "attention" else {"name": "gcn", "hidden": 4}
+    return build("backbones", spec)(8, 3)
+
+
+@pytest.fixture
+def model(request):
+    name = request.node.callspec.params.get("name") or request.node.callspec.params["scorer"]
+    return model_for(name)
 
 
 def test_one_finite_float_per_arc(scorer, data, model):
@@ -121,6 +136,16 @@ def test_directed_graphs_have_scores_too(scorer, model):
     scores = scorer(data, model)
     assert scores.shape == (data.num_edges,)
     assert bool(torch.isfinite(scores).all())
+
+
+def test_a_scorer_without_the_model_that_it_needs_says_so(scorer, data):
+    if scorer.name in NEEDS_MODEL:
+        with pytest.raises(GltError, match=f"{scorer.name!r} needs a trained model") as error:
+            scorer(data)
+        assert "\n" not in str(error.value)
+    else:
+        scores = scorer(data)
+        assert torch.equal(scores, scorer(data, model_for(scorer.name))), "the model is not used"
 
 
 def test_a_graph_of_one_edge_is_scored(scorer, data, model):
