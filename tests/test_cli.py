@@ -446,7 +446,6 @@ BAD = [
     (*SPARSIFY, "0.5", "-o", "it.npz", "--blend", "tedy"),
     (*SPARSIFY, "0.5", "-o", "it.npz", "--blend", "degree=much"),
     (*SPARSIFY, "0.5", "-o", "it.npz", "--blend", "degree=-1"),
-    ("sparsify", "--dataset", "csbm", "-o", "it.npz"),
     ("sparsify", "--dataset", "csbm", "-o", "it.npz", "--per-node", "3", "--by", "node"),
     (*SPARSIFY, "0.5", "-o", "it.npz", "--once"),
     (*SPARSIFY, "0.5", "-o", "it.npz", "--edges", "text.csv"),

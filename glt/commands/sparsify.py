@@ -61,6 +61,8 @@ def sparsify(
 
     Further columns (or arrays with a row per arc) of an edge list are carried along.
     """
+    if sparsity is None and per_node is None:
+        raise click.UsageError("Missing option '--sparsity' or '--per-node': how many edges go.")
     import numpy as np
 
     from glt.datasets import load
