@@ -165,7 +165,6 @@ def _share(total: int, parts: Sequence[int], least: Sequence[int], most: Sequenc
     The real shares are ``clip(scale * part, least, most)`` for the one scale at which they add up, found by walking
     the scales at which a limit begins or ends to matter; then largest remainders. sum(least) <= total <= sum(most).
     """
-
     zero = Fraction(0)
 
     def shares(scale: Fraction) -> list[Fraction]:
