@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -37,13 +37,22 @@ class Functional(nn.Module):
         return self._run()
 
     def logits(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Logits, float [nodes, classes], differentiable in ``tensors``.
+        """Logits, float [nodes, classes], differentiable in ``tensors`` and in nothing else of the model.
 
         Args:
             tensors: by name of the parameter or buffer whose place they take; the others are the model's own.
         """
-        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        places = {f"model.{name}": tensor for name, tensor in (buffers | dict(tensors)).items()}
+        own = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
+        new = {id(tensor): tensor.detach() for tensor in self.model.parameters()}
+        new |= {id(tensor): tensor.clone() for tensor in self.model.buffers()}
+        new |= {id(own[name]): tensor for name, tensor in tensors.items()}
         with evaluation(self.model), torch.random.fork_rng(self._devices):
             torch.manual_seed(self._seed)
-            return functional_call(self, places, ())
+            places = {place: new[id(tensor)] for place, tensor in self._places()}
+            return functional_call(self, places, (), tie_weights=False)
+
+    def _places(self) -> Iterator[tuple[str, Tensor]]:
+        """Every place of a tensor once: torch's own resolution of ties loses tensors of a module with two names."""
+        for prefix, module in self.named_modules():
+            yield from module.named_parameters(prefix, recurse=False, remove_duplicate=False)
+            yield from module.named_buffers(prefix, recurse=False, remove_duplicate=False)

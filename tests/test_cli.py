@@ -16,6 +16,7 @@ from reference.scorers import MODEL_FREE, NEEDS_MODEL
 
 import glt
 from glt import allocator, cli, pipeline
+from glt.allocate import densities
 from glt.edgelist import EdgeList, read, write
 from glt.registry import FAMILIES, build, names
 from glt.results import Results
@@ -231,7 +232,11 @@ def test_show_says_what_a_ticket_holds(main, ticket):
     code, out, err = main("show", ticket)
     assert (code, err) == (0, "")
     assert "144 of 240 kept, graph sparsity 40.0000%" in out
-    assert "convs.0.lin.weight" in out and "30" in out
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if "lin.weight" in line}
+    assert "layer" in out and "density" in out and list(rows) == ["convs.0.lin.weight", "convs.1.lin.weight"]
+    masks = Ticket.load(ticket).weight_masks
+    assert {name: float(row[-1]) for name, row in rows.items()} == pytest.approx(densities(masks), abs=1e-4)
+    assert {name: int(row[-2]) for name, row in rows.items()} == {name: int(m.sum()) for name, m in masks.items()}
     assert "weights included" in out and "undirected" in out
 
 

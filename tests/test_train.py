@@ -131,7 +131,7 @@ def test_a_constraint_that_never_holds_is_an_error(sbm):
 
 def test_everything_is_read_at_the_best_epoch(sbm):
     model = gcn()
-    result = fit(model, sbm, SHAKY, seed=1)
+    result = fit(model, sbm, SHAKY, seed=4)
     assert result.epoch < result.epochs
     last = {k: v.clone() for k, v in model.state_dict().items()}
     assert any(not torch.equal(v, result.state[k]) for k, v in last.items())  # a copy, not the live weights

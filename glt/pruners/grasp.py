@@ -35,10 +35,14 @@ class Grasp:
             loss = state.loss(state.logits(weights, plain=True) / self.temperature)
             try:
                 slopes = derivative(loss, leaves, again=True)
-                curvature = derivative(sum(((g.detach() * g).sum() for g in slopes), loss.new_zeros(())), leaves)
+                # backward runs into what cannot be differentiated twice, where autograd.grad would take it for zero
+                torch.stack([(slope.detach() * slope).sum() for slope in slopes]).sum().backward()
             except RuntimeError as error:
                 reason = " ".join(str(error).split())
                 raise GltError(
                     f"grasp needs second derivatives, which {type(state.model).__name__} does not have: {reason}"
                 ) from None
-        return {name: weight.detach() * c for (name, weight), c in zip(weights.items(), curvature, strict=True)}
+        return {
+            name: torch.zeros_like(weight) if weight.grad is None else weight.detach() * weight.grad
+            for name, weight in weights.items()
+        }

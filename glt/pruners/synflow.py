@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch_geometric.data import Data
 from torch_geometric.nn import norm
 
@@ -39,7 +40,7 @@ class SynFlow:
         """Numbers of the last round, float64, at least 0; below 0 what went before, the first to go the lowest.
 
         Keeping the highest at ``state.sparsity``, globally, gives SynFlow's mask. Cost: ``rounds`` forward and
-        backward passes with dense features, and as many sorts of the weights.
+        backward passes in double, and as many sorts of what is alive.
 
         Raises:
             GltError: the model's logits are not positive, or overflow.
@@ -75,14 +76,17 @@ class _Flow:
         self.model = state.model
         tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
         self.fixed = {name: _positive(name, tensor.detach()) for name, tensor in tensors}
-        self.run = Functional(self.model, _ones(state.data), seed=state.seed)
+        data = _ones(state.data)
+        self.rows = _EqualRows(data.x)
+        self.run = Functional(self.model, data, seed=state.seed)
 
     def __call__(self, weights: dict[str, Tensor]) -> list[Tensor]:
         handles = [m.register_forward_hook(_skip) for m in self.model.modules() if isinstance(m, NORMS)]
         try:
             with torch.enable_grad():
                 leaves = [weight.detach().requires_grad_() for weight in weights.values()]
-                logits = self.run.logits({**self.fixed, **dict(zip(weights, leaves, strict=True))})
+                with self.rows:
+                    logits = self.run.logits({**self.fixed, **dict(zip(weights, leaves, strict=True))})
                 if not bool(((logits >= 0) & torch.isfinite(logits)).all()):
                     raise GltError(
                         f"synflow: {type(self.model).__name__} gives logits that are negative or infinite where all "
@@ -94,6 +98,19 @@ class _Flow:
             for handle in handles:
                 handle.remove()
         return [(leaf.detach() * slope).abs() for leaf, slope in zip(leaves, slopes, strict=True)]
+
+
+class _EqualRows(TorchFunctionMode):
+    """A linear map of the inputs, whose rows are equal, is computed for one: most of the cost of wide features."""
+
+    def __init__(self, x: Tensor) -> None:
+        super().__init__()
+        self.x = x
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.nn.functional.linear and args and args[0] is self.x:
+            return func(self.x[:1], *args[1:], **(kwargs or {})).repeat(len(self.x), 1)
+        return func(*args, **(kwargs or {}))
 
 
 def _skip(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
