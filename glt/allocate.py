@@ -47,9 +47,10 @@ def allocate(
         scores: float tensors by name, from the first layer to the last; higher is more worth keeping.
         sparsity: fraction removed over all layers, in [0, 1).
         how: one of :data:`ALLOCATIONS`.
-        floor: least density of the last layer, in [0, 1], as far as so many are alive. Default: 0 for ``global``, 0.2
-            otherwise: on bag-of-words features the last layer is half a percent of the weights, and any uniform rule
-            destroys it. Liu et al. (GraNet, NeurIPS 2021) have the rule for sparsities above 0.8, where it matters.
+        floor: least density of the last layer, in [0, 1], as far as so many are alive. Default: 0 for ``global``, else
+            0.2, but no more than half of what is kept: on bag-of-words features the last layer is half a percent of
+            the weights, and any uniform rule destroys it. Liu et al. (GraNet, NeurIPS 2021) have the rule for
+            sparsities above 0.8, where it matters.
         alive: bool masks by name; nothing else is kept, so that masks are nested along a schedule.
 
     Returns:
@@ -77,7 +78,10 @@ def allocate(
         )
     first, last = _ends([(name, tuple(score.shape)) for name, score in scores.items()])
     least = [0] * len(sizes) if how == "global" else [min(1, high) for high in most]
-    share = (FLOOR if how != "global" else Fraction(0)) if floor is None else Fraction(str(float(floor)))
+    if floor is not None:
+        share = Fraction(str(float(floor)))
+    else:
+        share = min(FLOOR, Fraction(keep, 2 * sum(sizes[i] for i in last))) if how != "global" else Fraction(0)
     for i in last:
         least[i] = max(least[i], min(math.ceil(share * sizes[i]), most[i]))
     if how == "uniform_plus":
@@ -85,8 +89,8 @@ def allocate(
             least[i] = most[i]
     if sum(least) > keep:
         raise GltError(
-            f"sparsity {sparsity} keeps {keep} weights, but how = {how!r} with floor = {float(share):g} needs "
-            f"{sum(least)}; use a lower sparsity or floor, or how = 'erk' or 'global'"
+            f"sparsity {sparsity} keeps {keep} weights, but how = {how!r} with floor = {float(share):g} needs at least "
+            f"{sum(least)}; use a lower sparsity, a lower floor or another allocation"
         )
     if how == "global":
         masks = _best(scores, keep, least, alive)

@@ -58,13 +58,14 @@ def budgets(draw):
     return scores, sparsity, draw(st.one_of(st.none(), st.sampled_from([0.0, 0.2, 0.5, 1.0]))), alive
 
 
-def limits(scores, how, floor, alive):
+def limits(scores, keep, how, floor, alive):
     """(least, most) of every layer, as the documentation says."""
     most = [s.numel() for s in scores.values()] if alive is None else counts(alive)
     least = [0 if how == "global" else min(1, m) for m in most]
-    floor = (0 if how == "global" else 0.2) if floor is None else floor
-    last = list(scores.values())[-1]
-    least[-1] = max(least[-1], min(math.ceil(floor * last.numel() - 1e-9), most[-1]))
+    size = list(scores.values())[-1].numel()
+    if floor is None:
+        floor = 0 if how == "global" else min(0.2, keep / size / 2)
+    least[-1] = max(least[-1], min(math.ceil(floor * size - 1e-9), most[-1]))
     if how == "uniform_plus":
         least[0] = most[0]
     return least, most
@@ -76,9 +77,9 @@ def test_totals_are_exact_and_limits_hold_or_it_is_refused(how, budget):
     scores, sparsity, floor, alive = budget
     before = {k: s.clone() for k, s in scores.items()}
     keep = keep_count(sum(s.numel() for s in scores.values()), sparsity)
-    least, most = limits(scores, how, floor, alive)
+    least, most = limits(scores, keep, how, floor, alive)
     if sum(least) > keep:
-        assert f"needs {sum(least)}" in message(scores, sparsity, how, floor, alive)
+        assert f"needs at least {sum(least)};" in message(scores, sparsity, how, floor, alive)
         return
     masks = allocate(scores, sparsity, how, floor, alive)
     assert list(masks) == list(scores)
@@ -94,7 +95,7 @@ def test_totals_are_exact_and_limits_hold_or_it_is_refused(how, budget):
 def test_rules_share_in_proportion_and_keep_the_best_of_each_layer(how, budget):
     scores, sparsity, floor, alive = budget
     keep = keep_count(sum(s.numel() for s in scores.values()), sparsity)
-    least, most = limits(scores, how, floor, alive)
+    least, most = limits(scores, keep, how, floor, alive)
     assume(sum(least) <= keep)
     masks = allocate(scores, sparsity, how, floor, alive)
     parts = [sum(s.shape) if how == "erk" else s.numel() for s in scores.values()]
@@ -110,7 +111,7 @@ def test_rules_share_in_proportion_and_keep_the_best_of_each_layer(how, budget):
 def test_global_keeps_the_best_of_all(budget):
     scores, sparsity, floor, alive = budget
     keep = keep_count(sum(s.numel() for s in scores.values()), sparsity)
-    least, _ = limits(scores, "global", floor, alive)
+    least, _ = limits(scores, keep, "global", floor, alive)
     assume(sum(least) <= keep)
     masks = allocate(scores, sparsity, "global", floor, alive)
     living = [m.flatten().tolist() for m in (alive or {k: torch.ones_like(m) for k, m in masks.items()}).values()]
@@ -161,7 +162,7 @@ def test_uniform_plus_by_hand():
     assert counts(allocate(scores, 0.5, "uniform_plus")) == [10, 47, 23]  # 70 on 100 and 50: 46.7, 23.3
     assert counts(allocate(scores, 0.85, "uniform_plus")) == [10, 4, 10]  # 24: the first dense, 0.2 of the last
     said = message(scores_of((100, 10), (2, 5)), 0.5, "uniform_plus")
-    assert "keeps 505 weights" in said and "needs 1002" in said and "uniform_plus" in said
+    assert "keeps 505 weights" in said and "needs at least 1002" in said and "uniform_plus" in said
 
 
 def test_the_floor_protects_the_last_layer_of_a_wide_network():
@@ -174,6 +175,15 @@ def test_the_floor_protects_the_last_layer_of_a_wide_network():
     assert densities(allocate(low, 0.6))["b.0.weight"] == 0
     assert densities(allocate(low, 0.6, floor=0.3))["b.0.weight"] == pytest.approx(0.3, abs=1e-3)
     assert counts(allocate(scores, 0.5, floor=0.3)) == counts(allocate(scores, 0.5))  # it held anyway
+
+
+def test_the_default_floor_leaves_half_of_a_small_budget_to_the_others():
+    scores = scores_of((256, 128), (256, 256), (40, 256))
+    for how in ("uniform", "erk"):
+        first, middle, last = counts(allocate(scores, 0.9885, how))
+        assert first + middle + last == keep_count(108_544, 0.9885) == 1248
+        assert min(first, middle) > 200 and (how == "erk" or last == 624)
+    assert "needs at least 2050" in message(scores, 0.9885, "uniform", floor=0.2)
 
 
 @pytest.mark.parametrize(("name", "last"), [("gcn", 1), ("sage", 2), ("gin", 2), ("gat", 1), ("mlp", 1)])
