@@ -66,6 +66,14 @@ class SoftMasked(nn.Module):
         self.weights = nn.ParameterList(near_one(*mask.shape) for mask in weight_masks.values())
         self._kept = [mask.to(device) for mask in weight_masks.values()]
         self._data, self._edge_of_arc = _loops_last(data, edges, edge_keep.to(device))
+        # every place of a weight: torch's own resolution of ties does not restore a module with two names
+        name_of = {id(self.model.get_parameter(name)): name for name in self.names}
+        self._places = [
+            (place, name_of[id(parameter)])
+            for prefix, module in self.model.named_modules()
+            for place, parameter in module.named_parameters(prefix, recurse=False, remove_duplicate=False)
+            if id(parameter) in name_of
+        ]
         self._arcs: Tensor
         if not isinstance(self.model, GNN):
             mask_messages(self.model, lambda: self._arcs)
@@ -105,12 +113,12 @@ class SoftMasked(nn.Module):
         if isinstance(self.model, GNN):
             x, graph = arguments
             arguments = (x, graph(self._arcs))
-        weights = {name: self.model.get_parameter(name) for name in self.names}
         masked = {
-            name: weight * (mask * kept)
-            for (name, weight), mask, kept in zip(weights.items(), self.weights, self._kept, strict=True)
+            name: self.model.get_parameter(name) * (mask * kept)
+            for name, mask, kept in zip(self.names, self.weights, self._kept, strict=True)
         }
-        logits: Tensor = functional_call(self.model, masked, arguments, options)
+        places = {place: masked[name] for place, name in self._places}
+        logits: Tensor = functional_call(self.model, places, arguments, options, tie_weights=False)
         return logits
 
 

@@ -196,3 +196,37 @@ def test_pruned_weights_count_as_zero_and_the_model_is_a_copy(kind, sbm):
         if name in kept:
             parameter.data.mul_(kept[name])
     torch.testing.assert_close(logits, Forward(model, sbm).evaluate())
+
+
+class Tied(nn.Module):
+    """A module under two names, and a weight in two modules."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = pyg.GCNConv(FEATURES, FEATURES)
+        self.again = self.first
+        self.last = pyg.GCNConv(FEATURES, FEATURES)
+        self.last.lin.weight = self.first.lin.weight
+
+    def forward(self, x, edge_index):
+        return self.last(self.again(self.first(x, edge_index).relu(), edge_index).relu(), edge_index)
+
+
+def test_tied_weights_are_masked_wherever_they_stand_and_stay_tied(sbm):
+    torch.manual_seed(0)
+    sbm.x = sbm.x[:, :FEATURES]
+    edges = PrunableEdges.of(sbm.edge_index, 60)
+    model = Tied().eval()
+    kept = {name: torch.rand_like(p) < 0.5 for name, p in prunable_weights(model).items()}
+    assert len(kept) == 1
+    soft = SoftMasked(model, sbm, edges, torch.ones(edges.num_edges, dtype=torch.bool), kept)
+    with torch.no_grad():
+        for parameter in (soft.edges, *soft.weights):
+            parameter.fill_(1.0)
+    forward = Forward(soft, sbm)
+    logits = forward.evaluate()
+    model.first.lin.weight.data.mul_(kept["first.lin.weight"])
+    torch.testing.assert_close(logits, Forward(model, sbm).evaluate())
+    torch.testing.assert_close(forward.evaluate(), logits)
+    assert soft.model.last.lin.weight is soft.model.first.lin.weight
+    assert isinstance(soft.model.first.lin.weight, nn.Parameter)
