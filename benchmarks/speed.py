@@ -1,11 +1,12 @@
 """Speed of glt beside other implementations, measured on this machine.
 
-    python benchmarks/speed.py                  # both benchmarks; a quarter of an hour on two cores
+    python benchmarks/speed.py                  # all three; 25 minutes on two cores
     python benchmarks/speed.py scoring          # TEDDY scoring and pruning of large graphs; speed_scoring.py
     python benchmarks/speed.py epoch            # training epochs; speed_epoch.py
+    python benchmarks/speed.py search           # UGS, the whole search, and its memory; speed_search.py
     python benchmarks/speed.py --quick          # does it run? Small, and nothing is written
 
-What is measured, against what, and how to read it is said at the top of speed_scoring.py and speed_epoch.py.
+What is measured, against what, and how to read it is said at the top of those files.
 Records go to benchmarks/results/speed.jsonl, in the place of earlier ones of the same parameters, device and number
 of threads. Fields of every record: ``benchmark``, ``parameters``, ``unit``, ``ours`` and ``peer`` (medians),
 ``ours_iqr`` and ``peer_iqr`` (lower and upper quartile), ``ratio`` (peer / ours: above 1, glt is faster),
@@ -22,6 +23,7 @@ import click
 import machine
 import speed_epoch
 import speed_scoring
+import speed_search
 from rich.console import Console
 from rich.table import Table
 
@@ -33,7 +35,7 @@ OUTPUT = Path(__file__).resolve().parent / "results" / "speed.jsonl"
 
 
 @click.command(help=__doc__.split("\n")[0])
-@click.argument("benchmark", type=click.Choice(["scoring", "epoch", "all"]), default="all")
+@click.argument("benchmark", type=click.Choice(["scoring", "epoch", "search", "all"]), default="all")
 @click.option("--quick", is_flag=True, help="A smoke run: small sizes, few epochs, nothing is written.")
 @click.option("--arcs", type=int, multiple=True, help="scoring: sizes instead of 1, 10 and 50 million.")
 @click.option("--dataset", multiple=True, help="epoch: these datasets instead of Cora and CiteSeer.")
@@ -51,11 +53,13 @@ def main(
     console.print(", ".join(f"{key} {value}" for key, value in provenance().items()))
     output = None if quick else output
     try:
-        if benchmark != "epoch":
+        if benchmark in ("scoring", "all"):
             records = _finished(_scoring(console, quick, arcs), output)
             console.print(_scoring_table(records), _peer_table(records))
-        if benchmark != "scoring":
+        if benchmark in ("epoch", "all"):
             console.print(_epoch_table(_finished(_epoch(console, quick, dataset, backbone), output)))
+        if benchmark in ("search", "all"):
+            console.print(*_search_tables(_finished(_search(console, quick), output)))
     except GltError as error:
         raise click.ClickException(str(error)) from None
 
@@ -89,6 +93,14 @@ def _epoch(
         for kind in backbone or tuple(speed_epoch.BACKBONES):
             console.print(f"epoch: {kind} on {name}")
             yield [speed_epoch.run(name, kind, rounds, warm_up, epochs)]
+
+
+def _search(console: Console, quick: bool) -> Iterator[list[Record]]:
+    console.print("search: ugs on cora")
+    yield [speed_search.run("cora", *((2, 1, 2) if quick else (10, 3, speed_search.EPOCHS)))]
+    for nodes in speed_search.NODES[:1] if quick else speed_search.NODES:
+        console.print(f"search memory: {nodes:,} nodes")
+        yield [speed_search.memory(nodes)]
 
 
 def _scoring_table(records: list[Record]) -> Table:
@@ -140,6 +152,22 @@ def _epoch_table(records: list[Record]) -> Table:
             str(r["repetitions"]),
         )
     return table
+
+
+def _search_tables(records: list[Record]) -> tuple[Table, Table]:
+    times = _table(
+        "UGS, ten rounds of 2 x 20 epochs; times in s, ratio: stock PyG / glt",
+        ["dataset", "glt (IQR)", "stock PyG (IQR)", "ratio"],
+    )
+    memory = _table("Peak memory of UGS on csbm beyond the graph", ["nodes", "edges", "MB", "bytes per edge"])
+    for r in records:
+        if r["benchmark"] == "search":
+            spreads = (_spread(r[who], r[f"{who}_iqr"]) for who in ("ours", "peer"))
+            times.add_row(r["parameters"]["dataset"], *spreads, f"{r['ratio']:.2f}")
+        else:
+            sizes = (f"{n:,}" for n in (r["parameters"]["nodes"], r["edges"]))
+            memory.add_row(*sizes, f"{r['ours']:.0f}", f"{r['bytes_per_edge']}")
+    return times, memory
 
 
 def _table(title: str, columns: list[str]) -> Table:
