@@ -163,7 +163,9 @@ def spec_of(piece: Any) -> dict[str, Any]:
 
 def options(cls: type) -> Iterator[Option]:
     """Name, type, default and help text of every option of a registered class."""
-    hints = inspect.get_annotations(cls, eval_str=True)
+    hints: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        hints |= inspect.get_annotations(base, eval_str=True)
     described = pydantic.TypeAdapter(cls).json_schema().get("properties", {})
     for field in dataclasses.fields(cls):
         about = described.get(field.name, {}).get("description", "")
@@ -175,6 +177,10 @@ def _type_name(hint: Any) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _type_name(arguments[0])
+    if hint is type(None):
+        return "none"
+    if dataclasses.is_dataclass(hint):
+        return "mapping"
     if origin is Literal:
         return " or ".join(map(str, arguments))
     if origin in (Union, UnionType):

@@ -9,13 +9,13 @@ from typing import Annotated, Any, ClassVar, Protocol
 from pydantic import Field
 from torch import Tensor
 
+from glt.errors import GltError
 from glt.losses import DistilNodes, Loss, distilled
 from glt.problem import Cost, Problem
 from glt.registry import build, checked
 from glt.schedules.level import Level
+from glt.selection import Selection
 from glt.ticket import Ticket
-
-Scorer = Annotated[Any, Field(description="edge scorer, a name or {name: ..., options}")]
 
 
 class Strategy(Protocol):
@@ -48,23 +48,14 @@ class Taught:
 
     def __post_init__(self) -> None:
         """Build the pieces that are named now, so that a bad one is an error before anything runs."""
-        for field, family in (("scorer", "scorers"), ("pruner", "pruners")):
-            if hasattr(self, field):
-                object.__setattr__(self, field, build(family, getattr(self, field)))
+        for name, family in (("scorer", "scorers"), ("pruner", "pruners")):
+            if hasattr(self, name):
+                object.__setattr__(self, name, build(family, getattr(self, name)))
 
     @property
     def track(self) -> str:
         """``"none"`` without distillation, else which nodes the teacher's outputs are used on."""
         return self.distil if self.weight else "none"
-
-    def edge_scores(self, problem: Problem) -> tuple[Tensor, list[Cost]]:
-        """(scores of the edges, what the model cost that the scorer looked at); a scorer that draws, by the seed."""
-        scorer: Any = self.scorer  # type: ignore[attr-defined]
-        if hasattr(scorer, "seed"):
-            scorer = replace(scorer, seed=scorer.seed + problem.seed)
-        if not getattr(scorer, "needs_model", False):
-            return problem.edges.pool(scorer(problem.data)), []
-        return problem.edges.pool(scorer(problem.data, problem.model_at(problem.dense.state))), [problem.dense]
 
     def taught(self, problem: Problem) -> tuple[Loss | None, list[Cost]]:
         """(loss, what the teacher cost); None is cross-entropy alone."""
@@ -72,3 +63,44 @@ class Taught:
             return None, []
         teacher = problem.dense
         return distilled(problem.data, teacher.logits, self.weight, self.temperature, self.distil), [teacher]
+
+
+@checked("strategy")
+class ChoosesEdges(Taught):
+    """Options of strategies that choose edges by a scorer, before any training."""
+
+    scorer: Annotated[Any, Field(description="edge scorer, a name or {name: ..., options}")] = "teddy"
+    selection: Annotated[
+        Selection | None, Field(description="how scores become edges: {inverse, by, blend, weights} (default: highest)")
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Levels say how many edges stay."""
+        super().__post_init__()
+        if self.selection and self.selection.per_node is not None:
+            raise GltError(
+                f"selection.per_node = {self.selection.per_node} says how many edges stay, and so do the levels: leave "
+                "it out, or use by: node"
+            )
+
+    def edge_scores(self, problem: Problem) -> tuple[Tensor, list[Cost]]:
+        """(scores of the edges, what the model cost that they look at); scorers that draw, draw anew for every seed."""
+        selection = self.selection or Selection()
+        scorer = _seeded(self.scorer, problem.seed)
+        blend = tuple(_seeded(build("scorers", other), problem.seed) for other in selection.blend)
+        selection = replace(selection, blend=blend)
+        if not any(getattr(one, "needs_model", False) for one in (scorer, *blend)):
+            return selection.score(problem.edges, scorer, problem.data), []
+        model = problem.model_at(problem.dense.state)
+        return selection.score(problem.edges, scorer, problem.data, model), [problem.dense]
+
+    def keep_edges(self, problem: Problem, scores: Tensor, level: Level) -> Tensor:
+        """The edges that stay at a level, bool [edges]."""
+        return (self.selection or Selection()).keep(problem.edges, scores, level.graph_sparsity)
+
+
+def _seeded(scorer: Any, seed: int) -> Any:
+    """The scorer for one seed of the experiment, and so the one it builds on."""
+    if hasattr(scorer, "base"):
+        scorer = replace(scorer, base=_seeded(build("scorers", scorer.base), seed))
+    return replace(scorer, seed=scorer.seed + seed) if hasattr(scorer, "seed") else scorer

@@ -10,7 +10,6 @@ from glt.constraints import freeze_weights
 from glt.problem import Problem
 from glt.registry import register
 from glt.schedules.level import Level
-from glt.select import keep_top
 from glt.strategies.rounds import Spent, rounds
 from glt.strategies.weights import PrunesWeights, RewindTo, rewound
 from glt.ticket import Ticket
@@ -41,7 +40,7 @@ class IMP(PrunesWeights):
         for step in rounds(levels, start):
             level = step.level
             weights = self.prune(problem, problem.subgraph(edges), trained, level.weight_sparsity, weights, loss)
-            edges = keep_top(edge_scores, problem.edges.count(level.graph_sparsity))
+            edges = self.keep_edges(problem, edge_scores, level)
             begin = rewound(problem, self.rewind_to, trained)
             result = problem.fit(
                 problem.subgraph(edges),

@@ -12,7 +12,6 @@ from glt.constraints import freeze_weights
 from glt.problem import Problem
 from glt.registry import register
 from glt.schedules.level import Level
-from glt.select import keep_top
 from glt.strategies.weights import PrunesWeights, RewindTo, rewound
 from glt.ticket import Ticket
 
@@ -38,7 +37,7 @@ class OneShotStrategy(PrunesWeights):
         if self.at == "trained":
             state, spent = problem.dense.state, [problem.dense]
         for level in levels:
-            edges = keep_top(edge_scores, problem.edges.count(level.graph_sparsity))
+            edges = self.keep_edges(problem, edge_scores, level)
             graph = problem.subgraph(edges)
             weights = self.prune(problem, graph, state, level.weight_sparsity, loss=loss)
             begin = rewound(problem, self.rewind_to, state)

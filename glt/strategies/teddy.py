@@ -12,17 +12,15 @@ from glt.constraints import largest_weights, project_weights, prunable_weights
 from glt.problem import Problem
 from glt.registry import register
 from glt.schedules.level import Level
-from glt.select import keep_top
-from glt.strategies.base import Scorer, Taught
+from glt.strategies.base import ChoosesEdges
 from glt.ticket import Ticket
 
 
 @register("strategies", "teddy")
-class TeddyStrategy(Taught):
+class TeddyStrategy(ChoosesEdges):
     """Edges by degree, weights by l0 projection, taught by the dense model (Seo et al., "TEDDY", ICLR 2024)."""
 
     weight: Annotated[float, Field(ge=0, description="lambda of the distillation; 0 trains without a teacher")] = 10.0
-    scorer: Scorer = "teddy"
     biases: Annotated[bool, Field(description="project biases too, as the authors' code does")] = False
 
     def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
@@ -32,7 +30,7 @@ class TeddyStrategy(Taught):
         scores, looked = self.edge_scores(problem)
         loss, teacher = self.taught(problem)
         for level in levels:
-            keep = keep_top(scores, problem.edges.count(level.graph_sparsity))
+            keep = self.keep_edges(problem, scores, level)
             result = problem.fit(
                 problem.subgraph(keep),
                 loss=loss,

@@ -15,7 +15,7 @@ from glt.losses import Loss, cross_entropy
 from glt.problem import Problem
 from glt.pruners.base import Pruning
 from glt.registry import checked
-from glt.strategies.base import Scorer, Taught
+from glt.strategies.base import ChoosesEdges
 
 Pruner = Annotated[Any, Field(description="weight pruner, a name or {name: ..., options}")]
 Allocation = Annotated[
@@ -32,10 +32,9 @@ RewindTo = Annotated[
 
 
 @checked("strategy")
-class PrunesWeights(Taught):
+class PrunesWeights(ChoosesEdges):
     """Options of strategies that prune edges by a scorer and weights by a pruner."""
 
-    scorer: Scorer = "teddy"
     pruner: Pruner = "magnitude"
     allocation: Allocation = "global"
     floor: Floor = None
