@@ -26,7 +26,7 @@ Floor = Annotated[
     float | None, Field(ge=0, le=1, description="least density of the last layer (default: 0 if global, else 0.2)")
 ]
 RewindTo = Annotated[
-    float | Literal["none"],
+    Annotated[float, Field(ge=0, le=1)] | Literal["none"],
     Field(description="0: initial weights; a fraction of training: the weights by then; none: go on from the trained"),
 ]
 
