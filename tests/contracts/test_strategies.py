@@ -272,7 +272,7 @@ def test_every_backbone_can_be_searched(name, kind, data):
 def test_a_users_own_module_is_searched_and_not_touched(name, kind, data):
     module = MODULES[kind]().eval()
     if kind == "plain" and name in SOFT:
-        with pytest.raises(GltError, match="the model cannot be soft-masked.* a strategy without soft masks"):
+        with pytest.raises(GltError, match=r"the model cannot be soft-masked.* a strategy without soft masks"):
             find(module, data, 0.25, 0.5, strategy=name, recipe=QUICK)
         return
     before = copy.deepcopy(module.state_dict())
@@ -334,5 +334,5 @@ def test_a_number_that_is_none_ends_a_search(name, data, monkeypatch):
     problem = Problem(data, Watched(), QUICK)
     assert problem.dense.val
     monkeypatch.setattr(Watched, "broken", True)
-    with pytest.raises(TrainingError, match="the loss became nan at epoch 1: lower train.lr"):
+    with pytest.raises(TrainingError, match=r"the loss became nan at epoch 1: lower train\.lr"):
         list(build("strategies", name).tickets(problem, [Level(1, 0.2, 0.2)]))
