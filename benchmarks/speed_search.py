@@ -34,7 +34,7 @@ from glt.masks import SoftMasked
 from glt.results import Record
 from glt.schedules.geometric import Geometric
 from glt.select import keep_count
-from glt.strategies.ugs import ROUNDS
+from glt.strategies.masked import ROUNDS
 
 EPOCHS = 20
 MEMORY_EPOCHS = 3

@@ -43,6 +43,7 @@ class SoftMasked(nn.Module):
         edge_keep: bool [edges]; the edges that are still there.
         weight_masks: bool by parameter name; the weights that are still there.
         seed: of the noise on the masks.
+        edge_options: options of the optimiser for edge masks alone, e.g. ``{"maximize": True, "lr": 0.01}``.
 
     Raises:
         GltError: a layer that no soft mask can stand for (:func:`glt.messages.mask_messages`).
@@ -51,11 +52,19 @@ class SoftMasked(nn.Module):
     """
 
     def __init__(
-        self, model: nn.Module, data: Data, edges: PrunableEdges, edge_keep: Tensor, weight_masks: Masks, seed: int = 0
+        self,
+        model: nn.Module,
+        data: Data,
+        edges: PrunableEdges,
+        edge_keep: Tensor,
+        weight_masks: Masks,
+        seed: int = 0,
+        edge_options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.model = copy.deepcopy(model)
         self.names = list(weight_masks)
+        self.edge_options = dict(edge_options or {})
         generator = torch.Generator().manual_seed(seed)
         device = data.edge_index.device
 
@@ -82,7 +91,8 @@ class SoftMasked(nn.Module):
         """Masks without weight decay: with it they sink until a masked degree is negative and training is NaN."""
         return [
             {"params": list(self.model.parameters())},
-            {"params": [self.edges, *self.weights], "weight_decay": 0.0},
+            {"params": [self.edges], "weight_decay": 0.0, **self.edge_options},
+            {"params": list(self.weights), "weight_decay": 0.0},
         ]
 
     def scores(self, state: Mapping[str, Tensor], edge_keep: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -126,15 +136,30 @@ class Sparsifying(Constraint):
     """l1 on the masks of a :class:`SoftMasked` by subgradient, and edge masks kept at 0 or above.
 
     After every backward pass sign(m) * l1 is added to the gradient of every mask (Chen et al., ICML 2021).
+
+    Args:
+        soft: whose masks.
+        optimizer: that trains them.
+        edge_l1, weight_l1: weights of the penalty.
+        edge_max: edge masks are kept at or below it, if given.
     """
 
-    def __init__(self, soft: SoftMasked, optimizer: Optimizer, edge_l1: float, weight_l1: float) -> None:
+    def __init__(
+        self,
+        soft: SoftMasked,
+        optimizer: Optimizer,
+        edge_l1: float = 0.0,
+        weight_l1: float = 0.0,
+        edge_max: float | None = None,
+    ) -> None:
         super().__init__(optimizer, {}, 0)
-        self.soft = soft
-        self._l1 = [(soft.edges, edge_l1), *((mask, weight_l1) for mask in soft.weights)]
-        self._before = optimizer.register_step_pre_hook(lambda *_: self._subgradient())
+        self.soft, self.edge_max = soft, edge_max
+        masks = [(soft.edges, edge_l1), *((mask, weight_l1) for mask in soft.weights)]
+        self._l1 = [(mask, l1) for mask, l1 in masks if l1]
+        self._before = optimizer.register_step_pre_hook(lambda *_: self.pull())
 
-    def _subgradient(self) -> None:
+    def pull(self) -> None:
+        """Add the penalty's gradient, before a step."""
         for mask, l1 in self._l1:
             if mask.grad is not None:
                 mask.grad.add_(mask.detach().sign(), alpha=l1)
@@ -142,7 +167,7 @@ class Sparsifying(Constraint):
     @torch.no_grad()
     def apply(self) -> None:
         """Edge masks are weights of a graph: not negative."""
-        self.soft.edges.clamp_(min=0.0)
+        self.soft.edges.clamp_(min=0.0, max=self.edge_max)
 
     def remove(self) -> None:
         super().remove()

@@ -22,7 +22,7 @@ from glt.schedules.level import Level
 from glt.select import keep_count
 from glt.sparsify import remove_arcs
 from glt.ticket import Ticket
-from glt.train import Constrain, FitResult, Recipe, fit
+from glt.train import Constrain, FitResult, Recipe, Stop, fit
 
 
 class Cost(Protocol):
@@ -156,6 +156,7 @@ class Problem:
         constrain: Constrain | None = None,
         phase: str = "fit",
         epochs: int | None = None,
+        stop: Stop | None = None,
     ) -> FitResult:
         """Train ``model`` (default: a fresh one) on ``data`` for the recipe's epochs; see :func:`glt.train.fit`."""
         on_epoch = self.on_epoch
@@ -168,6 +169,7 @@ class Problem:
             loss=loss,
             constrain=constrain,
             on_epoch=None if on_epoch is None else lambda epoch, val: on_epoch(phase, epoch, val),
+            stop=stop,
         )
 
     def check(self, levels: Iterable[Level]) -> None:

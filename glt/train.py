@@ -67,6 +67,7 @@ class FitResult:
 
 
 Constrain = Callable[[nn.Module, Optimizer], Constraint]
+Stop = Callable[[nn.Module, int], bool]
 
 
 def fit(
@@ -79,6 +80,7 @@ def fit(
     loss: Loss | None = None,
     constrain: Constrain | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
+    stop: Stop | None = None,
 ) -> FitResult:
     """Train ``model`` in place on the full graph and read it at its best validation epoch.
 
@@ -94,6 +96,8 @@ def fit(
         loss: function of the logits [nodes, classes]; cross-entropy on the training nodes by default.
         constrain: installs a constraint, e.g. ``lambda m, o: project_weights(m, o, 0.6)``.
         on_epoch: called with (epoch, validation metric) after every epoch; it must not change the weights.
+        stop: asked with (model, epoch) after the step of every epoch; True makes it the last one. It must not change
+            the weights.
 
     Raises:
         TrainingError: the loss became NaN or infinite.
@@ -116,8 +120,9 @@ def fit(
                 raise TrainingError(f"the loss became {value.item()} at epoch {epoch}: lower train.lr = {recipe.lr:g}")
             value.backward()
             optimizer.step()
-            logits = forward.evaluate(share=epoch < recipe.epochs)
-            if epoch == recipe.epochs and not bool(torch.isfinite(logits).all()):
+            last = bool(stop and stop(model, epoch)) or epoch == recipe.epochs
+            logits = forward.evaluate(share=not last)
+            if last and not bool(torch.isfinite(logits).all()):
                 raise TrainingError(
                     f"the logits became NaN or infinite at epoch {epoch}: lower train.lr = {recipe.lr:g}"
                 )
@@ -127,10 +132,13 @@ def fit(
                 best = FitResult(state, logits, val_now, 0.0, epoch, val_now, 0.0, recipe.epochs, 0.0)
             if on_epoch:
                 on_epoch(epoch, val_now)
+            if last:
+                break
     if best is None:
         raise TrainingError("the weight constraint held at no epoch")
     best.test = score(best.logits[test], data.y[test])
     best.last_val, best.last_test = val_now, score(logits[test], data.y[test])
+    best.epochs = epoch
     best.seconds = time.perf_counter() - started
     return best
 

@@ -205,6 +205,34 @@ def test_a_loss_that_is_no_number_ends_the_training(value, sbm):
     assert TrainingError.exit_code == 1
 
 
+def test_a_training_can_be_stopped_after_an_epoch(sbm):
+    asked = []
+
+    def stop(model, epoch):
+        asked.append((model.training, epoch))
+        return epoch == 5
+
+    whole, stopped, model = fit(gcn(), sbm, QUICK), fit(gcn(), sbm, QUICK, stop=lambda model, epoch: False), gcn()
+    assert same(whole, stopped) and (whole.epochs, whole.last_test) == (stopped.epochs, stopped.last_test)
+    vals = []
+    result = fit(model, sbm, QUICK, stop=stop, on_epoch=lambda epoch, val: vals.append(val))
+    five = fit(gcn(), sbm, Recipe(epochs=5, lr=QUICK.lr))
+    assert asked == [(True, epoch) for epoch in range(1, 6)] and len(vals) == 5
+    assert same(result, five)
+    assert (result.epochs, result.epoch, result.last_test) == (five.epochs, five.epoch, five.last_test)
+    assert result.epochs == 5
+
+
+def test_logits_that_are_no_numbers_when_it_is_stopped_are_an_error(sbm):
+    def stop(model, epoch):
+        with torch.no_grad():
+            next(model.parameters()).fill_(torch.nan)
+        return True
+
+    with pytest.raises(TrainingError, match="the logits became NaN or infinite at epoch 1"):
+        fit(gcn(), sbm, QUICK, stop=stop)
+
+
 def test_another_loss_replaces_the_cross_entropy(sbm):
     model = Linear()
     before = {k: v.clone() for k, v in model.state_dict().items()}

@@ -1,0 +1,93 @@
+"""Rounds of trained masks: what ugs, wd_glt and wd_glt_joint share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from glt.constraints import freeze_weights, largest_weights
+from glt.losses import Loss
+from glt.masks import SoftMasked, check_soft_masks
+from glt.problem import Problem
+from glt.registry import checked
+from glt.schedules.level import Level
+from glt.select import keep_top
+from glt.strategies.base import Taught
+from glt.strategies.rounds import Spent, rounds
+from glt.ticket import Ticket
+from glt.train import Constrain
+
+ROUNDS = 1 << 16
+"""More than any search has: seeds of the masks' noise do not meet."""
+
+MaskEpochs = Annotated[int | None, Field(ge=1, description="epochs of mask training (default: the recipe's)")]
+
+
+@checked("strategy")
+class Masked(Taught):
+    """In every round, masks are trained beside the weights; the smallest go, and a level's ticket is trained anew.
+
+    A subclass says what the masks are trained for (:meth:`objective`), what holds meanwhile (:meth:`constraint`), and
+    how the edge masks step where they do not step like everything else (:attr:`edge_options`).
+    """
+
+    iterative: ClassVar[bool] = True
+
+    mask_epochs: MaskEpochs = None
+
+    @property
+    def edge_options(self) -> Mapping[str, Any]:
+        """Options of the optimiser for edge masks alone."""
+        return {}
+
+    def objective(self, problem: Problem, loss: Loss | None) -> Loss | None:
+        """The loss of mask training, given the loss of a ticket's training; None is cross-entropy."""
+        return loss
+
+    def constraint(self) -> Constrain:
+        """What holds while masks are trained."""
+        raise NotImplementedError
+
+    def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
+        """Train masks, prune, rewind; and where a ticket is wanted, train it."""
+        levels = list(levels)
+        problem.check(levels)
+        check_soft_masks(problem.model(), problem.data, problem.edges)
+        edges, weights = problem.masks(start)
+        loss, teacher = self.taught(problem)
+        objective = self.objective(problem, loss)
+        spent = Spent.before(start, problem.recipe.epochs, teacher)
+        for step in rounds(levels, start):
+            level = step.level
+            soft = SoftMasked(
+                problem.model(),
+                problem.data,
+                problem.edges,
+                edges,
+                weights,
+                seed=problem.seed * ROUNDS + level.number,
+                edge_options=self.edge_options,
+            )
+            masked = problem.fit(
+                problem.data,
+                model=soft,
+                loss=objective,
+                constrain=self.constraint(),
+                phase=f"masks {level.number}",
+                epochs=self.mask_epochs,
+            )
+            spent += masked
+            edge_scores, weight_scores = soft.scores(masked.state, edges)
+            edges = keep_top(edge_scores, problem.edges.count(level.graph_sparsity), edges)
+            weights = largest_weights(weight_scores, level.weight_sparsity, weights)
+            if step.wanted:
+                result = problem.fit(
+                    problem.subgraph(edges),
+                    loss=loss,
+                    constrain=partial(freeze_weights, masks=weights),
+                    phase=f"level {level.number}",
+                )
+                yield problem.ticket(level, edges, weights, result, [spent])
