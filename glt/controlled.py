@@ -48,9 +48,9 @@ def controls(
         tickets: a ticket or its file; or the tickets of several seeds, of one experiment and level. Controls of files
             are recorded beside them (``controls.jsonl``) and not repeated.
         data: the graph; built from the ticket's config by default.
-        model: a module of the ticket's architecture (whatever its weights: those of the ticket are used), or a
-            backbone; built from the config by default. Of a user's own module the width is not known, so
-            ``width_matched`` is left out.
+        model: a module of the ticket's architecture (whatever its weights: every training, the dense one too, starts
+            from those the ticket is rewound to), or a backbone; built from the config by default. Of a user's own
+            module the width is not known, so ``width_matched`` is left out.
         which: ``"all"``, or a list of names and specs of the family ``controls``.
         root: where dataset files are.
         on_epoch: see :data:`Progress`.

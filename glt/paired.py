@@ -193,7 +193,7 @@ def _verdict(row: ControlRow, what: str, again: bool = False) -> str:
         return f"{ticket} differs from {name} by {points}, with too few seeds for an interval"
     where = f"95 % interval {100 * row.low:+.1f} to {100 * row.high:+.1f}, paired over {row.paired}"
     if row.low > 0:
-        return f"{ticket} beats {name} by {points} ({where})"
+        return f"{ticket} beats {name}, by {points} ({where})"
     if row.high < 0:
         return f"{ticket} does not beat {name}, but falls behind it: {points} ({where})"
     return f"{ticket} is not shown to beat {name}: {points}, and the interval includes 0 ({where})"

@@ -80,8 +80,7 @@ def _run(subjects: list[Subject], pieces: tuple[Any, ...], root: Path | None, de
 
     epochs = recipe_of(subjects[0].ticket).epochs
     records: list[Record] = []
-    progress = progress_bar(quiet)
-    try:
+    with progress_bar(quiet) as progress:
         task = progress.add_task("controls", total=len(subjects) * len(pieces) * epochs)
 
         def on_epoch(seed: int, phase: str, epoch: int, val: float) -> None:
@@ -92,6 +91,4 @@ def _run(subjects: list[Subject], pieces: tuple[Any, ...], root: Path | None, de
         for record in run_controls(subjects, pieces, root=root, device=device, on_epoch=on_epoch):
             records.append(record)
             progress.update(task, completed=len(records) * epochs)
-    finally:
-        progress.stop()
     return records

@@ -91,8 +91,7 @@ def run_with_progress(
     epochs = config.train.epochs
     points = len(config.seeds) * (1 + len(levels_of(config)) * (1 + len(config.controls)))
     records: list[Record] = []
-    progress = progress_bar(quiet)
-    try:
+    with progress_bar(quiet) as progress:
         task = progress.add_task(f"{config.dataset.name}, {config.backbone.name}", total=points * epochs)
 
         def on_epoch(seed: int, phase: str, epoch: int, val: float) -> None:
@@ -106,8 +105,6 @@ def run_with_progress(
             progress.update(task, completed=len(records) * epochs)
             if as_json:
                 click.echo(json.dumps(record))
-    finally:
-        progress.stop()
     return records
 
 
