@@ -2,6 +2,7 @@
 
 from glt import transforms
 from glt.constraints import freeze_weights, project_weights, prunable_weights
+from glt.controlled import controls
 from glt.datasets import load
 from glt.edges import PrunableEdges
 from glt.errors import GltError
@@ -33,6 +34,7 @@ __all__ = [
     "Ticket",
     "__version__",
     "build",
+    "controls",
     "find",
     "freeze_weights",
     "keep_top",

@@ -1,4 +1,4 @@
-"""The command line: ``glt run``, ``list``, ``show``, ``verify``, ``sparsify``."""
+"""The command line: ``glt run``, ``list``, ``show``, ``verify``, ``controls``, ``sparsify``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from glt.commands.controls import controls
 from glt.commands.list import list_
 from glt.commands.run import run
 from glt.commands.show import show
@@ -25,7 +26,7 @@ def cli() -> None:
     """
 
 
-for command in (run, list_, show, verify, sparsify):
+for command in (run, list_, show, verify, controls, sparsify):
     cli.add_command(command)
 
 

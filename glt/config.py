@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field
 
 from glt.errors import GltError, unknown
-from glt.registry import build, checked, spec_of
+from glt.registry import build, checked, names, spec_of
 from glt.train import Recipe
 
 SECTIONS = {"dataset": "datasets", "backbone": "backbones", "strategy": "strategies", "schedule": "schedules"}
@@ -38,6 +38,7 @@ class Config:
     schedule: Any = "oneshot"
     train: Any = dataclasses.field(default_factory=dict)
     seeds: Annotated[Any, Field(description="how many seeds (0 to n-1), or the seeds")] = 1
+    controls: Annotated[Any, Field(description="controls of every ticket: all, or a list of them")] = ()
 
     def __post_init__(self) -> None:
         """Build every section, so that any mistake is found before anything runs."""
@@ -54,9 +55,13 @@ class Config:
         if not seeds or not all(type(s) is int and s >= 0 for s in seeds) or len(set(seeds)) < len(seeds):
             raise GltError(f"seeds = {self.seeds!r}: give a count of at least 1, or different numbers, e.g. [0, 1]")
         object.__setattr__(self, "seeds", seeds)
+        object.__setattr__(self, "controls", controls_of(self.controls))
 
     def spec(self) -> dict[str, Any]:
-        """What defines the experiment: every section without options at their defaults; no name, no seeds."""
+        """What defines the experiment: every section without options at their defaults.
+
+        No name, seeds or controls: with others, the tickets are the same.
+        """
         sections = {section: spec_of(getattr(self, section)) for section in SECTIONS}
         return json.loads(json.dumps({**sections, "train": spec_of(self.train)}))
 
@@ -88,6 +93,22 @@ class Config:
         for override in overrides:
             _override(tree, override)
         return cls(**tree)
+
+
+def controls_of(which: Any) -> tuple[Any, ...]:
+    """The controls of ``"all"``, or of a list of names and specs.
+
+    Raises:
+        GltError: neither of these, an unknown control or option, or the same control twice.
+    """
+    if which == "all":
+        which = names("controls")
+    if not isinstance(which, (list, tuple)):
+        raise GltError(f"controls = {which!r}: give all, or a list of {', '.join(names('controls'))}")
+    made = tuple(build("controls", spec) for spec in which)
+    if twice := [spec_of(piece) for i, piece in enumerate(made) if piece in made[:i]]:
+        raise GltError(f"controls: {twice[0]!r} is there twice")
+    return made
 
 
 def _read(path: str | Path) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from itertools import takewhile
 from pathlib import Path
 
 from torch_geometric.data import Data
-from torch_geometric.utils import degree
 
 from glt.config import Config
+from glt.controlled import Subject, control, teaching_of
 from glt.errors import TrainingError
 from glt.forward import Forward
-from glt.neighbours import without_loops
+from glt.measured import measured
 from glt.problem import Problem
-from glt.provenance import peak_mb, provenance
+from glt.provenance import provenance
 from glt.results import Record, Results
 from glt.schedules.level import Level
 from glt.ticket import Ticket
@@ -48,7 +48,7 @@ class Run:
 
     def record(self, seed: int, level: int) -> Record | None:
         """The finished record of a point whose ticket is still there."""
-        found = self.results.find(config_id=self.config.id, seed=seed, level=level)
+        found = self.results.find(config_id=self.config.id, seed=seed, level=level, control=None)
         return found if found and self.path(seed, level).exists() else None
 
 
@@ -59,6 +59,8 @@ def run(
     on_epoch: Callable[[int, str, int, float], None] | None = None,
 ) -> Iterator[Record]:
     """Yield the records of every seed and level, dense (level 0) first; compute those not there yet.
+
+    The controls that the config asks for come after the levels of each seed, level by level.
 
     A training that fails (a loss that becomes NaN, say) yields a record with status ``failed`` and its error;
     the other points go on, and the next run tries it again.
@@ -78,7 +80,7 @@ def run(
     data: Data = config.dataset(root).to(device)
     for seed in config.seeds:
         done = {number: run.record(seed, number) for number in (0, *(level.number for level in levels))}
-        if all(done.values()):
+        if all(done.values()) and not config.controls:
             yield from (record for record in done.values() if record)
             continue
         watch = partial(on_epoch, seed) if on_epoch else None
@@ -93,6 +95,7 @@ def run(
         if done[0]:
             problem.dense = _restored(problem, Ticket.load(run.path(seed, 0)), done[0]["search_s"])
         yield from _levels(run, problem, levels, done)
+        yield from _controls(run, problem, levels)
 
 
 def levels_of(config: Config) -> list[Level]:
@@ -141,6 +144,16 @@ def _path(run: Run, problem: Problem, levels: list[Level], done: dict[int, Recor
         yield done[level.number] or _save(run, problem, level, ticket)
 
 
+def _controls(run: Run, problem: Problem, levels: list[Level]) -> Iterator[Record]:
+    """The records of the controls of one seed's tickets, in the order of the levels."""
+    for level in levels:
+        record = run.record(problem.seed, level.number)
+        if run.config.controls and record:
+            path = run.path(problem.seed, level.number)
+            subject = Subject(Ticket.load(path), str(path), record["ticket_sha256"], run.results)
+            yield from control(problem, subject, run.config.controls, teaching_of(run.config.strategy))
+
+
 def _restored(problem: Problem, ticket: Ticket, seconds: float) -> FitResult:
     """The dense training as its ticket holds it; logits are computed again, to the same bits."""
     model = ticket.restore(problem.model())
@@ -163,31 +176,17 @@ def _save(run: Run, problem: Problem, level: Level, ticket: Ticket) -> Record:
     path = run.path(problem.seed, level.number)
     ticket.metrics |= {"dense_val": problem.dense.val, "dense_test": problem.dense.test}
     sha256 = ticket.save(path)
-    degrees = degree(without_loops(problem.subgraph(ticket.edge_keep).edge_index)[0], problem.data.num_nodes)
     record = {
         **_point(run, problem, level),
         "track": getattr(run.config.strategy, "track", "none") if level.number else "none",
-        **{k: v for k, v in ticket.metrics.items() if k != "search_epochs"},
-        "avg_degree": round(float(degrees.mean()), 4),
-        "isolated": int((degrees == 0).sum()),
-        "params": _parameters(ticket),
+        **measured(problem, ticket),
         "ticket_bytes": path.stat().st_size,
-        "search_s": round(ticket.seconds, 3),
-        "search_epochs": ticket.metrics["search_epochs"],
-        "peak_mb": peak_mb(),
         "ticket_sha256": sha256,
         **provenance(problem.data.x.device),
         "status": "ok",
     }
     run.results.append(record)
     return record
-
-
-def _parameters(ticket: Ticket) -> int:
-    """Parameters that are left: kept weights, and everything without a mask."""
-    return sum(
-        int(ticket.weight_masks[k].sum()) if k in ticket.weight_masks else v.numel() for k, v in ticket.initial.items()
-    )
 
 
 def _failed(run: Run, problem: Problem, level: Level, error: Exception) -> Record:

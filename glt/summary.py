@@ -41,10 +41,10 @@ class Row:
 
 
 def summarise(records: Iterable[Record]) -> list[Row]:
-    """One row per level, in order, of the finished records of one config."""
+    """One row per level, in order, of the finished records of one config; controls are left out."""
     levels: dict[int, dict[int, Record]] = defaultdict(dict)
     for record in records:
-        if record["status"] == "ok":
+        if record["status"] == "ok" and not record.get("control"):
             levels[record["level"]][record["seed"]] = record
     return [_row(level, list(levels[level].values())) for level in sorted(levels)]
 

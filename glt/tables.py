@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from glt.paired import Comparison, ControlRow
 from glt.summary import Row
 
 COLUMNS = ("level", "graph", "weight", "seeds", "val", "test", "against dense")
@@ -27,13 +29,54 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def summary_table(rows: Sequence[Row], title: str, metric: str) -> Table:
-    """A rich table of the rows."""
+def summary_table(
+    rows: Sequence[Row], title: str, metric: str, controls: Mapping[str, Sequence[Row]] | None = None
+) -> Table:
+    """A rich table of the rows, those of each control by its name beneath the level's."""
     table = Table(title=f"{title} ({metric.replace('_', '-')}, %)", title_justify="left")
     for name in COLUMNS:
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*cells(row))
+        for name, levels in (controls or {}).items():
+            for control in levels:
+                if control.level == row.level:
+                    table.add_row(name, *cells(control)[1:])
+    return table
+
+
+CONTROL_COLUMNS = ("control", "graph", "weight", "kept", "seeds", "val", "test", "ticket - control")
+
+
+def control_cells(row: ControlRow) -> tuple[str, ...]:
+    """One row of :data:`CONTROL_COLUMNS`; metrics in percent, the difference in points with its 95 % interval."""
+    difference = "" if row.name == "ticket" else f"{100 * row.difference:+.1f}"
+    if row.low is not None and row.high is not None:
+        difference += f" [{100 * row.low:+.1f}, {100 * row.high:+.1f}]"
+    return (
+        row.name,
+        f"{100 * row.graph_sparsity:.1f} %",
+        f"{100 * row.weight_sparsity:.1f} %",
+        f"{row.weights:,.0f}",
+        str(row.seeds),
+        f"{100 * row.val:.1f}",
+        f"{100 * row.test:.1f} ± {100 * row.spread:.1f}",
+        difference,
+    )
+
+
+def control_table(comparison: Comparison, title: str) -> Table:
+    """A rich table of a ticket and its controls; its caption says over what the intervals are."""
+    paired = ", ".join(dict.fromkeys(row.paired for row in comparison.controls if row.paired))
+    caption = f"intervals: 95 %, paired over {paired}" if paired else "too few seeds for intervals"
+    metric = comparison.metric.replace("_", "-")
+    table = Table(
+        title=f"{title} ({metric}, %)", title_justify="left", caption=caption, caption_justify="left", box=SIMPLE_HEAD
+    )
+    for name in CONTROL_COLUMNS:
+        table.add_column(name, justify="left" if name == "control" else "right")
+    for row in (comparison.ticket, *comparison.controls):
+        table.add_row(*control_cells(row))
     return table
 
 

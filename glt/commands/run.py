@@ -62,9 +62,8 @@ def run(
     glt run configs/demo.yaml -o strategy.weight=0 -o seeds=5
     glt run --dataset cora --backbone gcn --graph-sparsity 0.4 --weight-sparsity 0.67
     """  # noqa: D301 - click reads the backspace
-    from glt.allocator import keep_freed_memory
+    from glt.commands import device as machine
     from glt.config import Config
-    from glt.errors import GltError
     from glt.pipeline import Run
 
     sections: dict[str, Any] = {"dataset": dataset, "backbone": backbone, "strategy": strategy, "seeds": seeds}
@@ -74,14 +73,7 @@ def run(
     chosen = {key: value for key, value in sections.items() if value is not None}
     experiment = Run.under(Config.load(config, overrides, chosen), out)
 
-    import torch
-
-    keep_freed_memory()
-    devices = ["cpu", "cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if device not in devices or (device != "cpu" and not torch.cuda.is_available()):
-        raise GltError(f"device {device!r} is not available here; use cpu")
-    if threads:
-        torch.set_num_threads(threads)
+    machine.use(device, threads)
     records = run_with_progress(experiment, root, device, as_json, quiet)
     if not as_json:
         _report(experiment, records)
@@ -92,33 +84,27 @@ def run_with_progress(
     experiment: Run, root: Path | None, device: str = "cpu", as_json: bool = False, quiet: bool = False
 ) -> list[Record]:
     """Run with live progress on stderr; with ``as_json`` each record is printed as it comes."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from glt.commands.progress import progress_bar
     from glt.pipeline import levels_of, run
 
     config = experiment.config
     epochs = config.train.epochs
-    points = len(config.seeds) * (1 + len(levels_of(config)))
-    columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    points = len(config.seeds) * (1 + len(levels_of(config)) * (1 + len(config.controls)))
     records: list[Record] = []
-    progress = Progress(*columns, console=Console(stderr=True), disable=quiet)
-    try:
+    with progress_bar(quiet) as progress:
         task = progress.add_task(f"{config.dataset.name}, {config.backbone.name}", total=points * epochs)
 
         def on_epoch(seed: int, phase: str, epoch: int, val: float) -> None:
             done = len(records) * epochs + epoch
             text = f"{config.dataset.name} {config.backbone.name} seed {seed} {phase}: val {val:.3f}"
             progress.update(task, completed=done, description=text)
-            progress.start()  # not before there is progress: an error in the data stands alone
+            progress.start()
 
         for record in run(experiment, root, device, on_epoch):
             records.append(record)
             progress.update(task, completed=len(records) * epochs)
             if as_json:
                 click.echo(json.dumps(record))
-    finally:
-        progress.stop()
     return records
 
 
@@ -126,6 +112,7 @@ def _report(experiment: Run, records: list[Record]) -> None:
     """The table on stdout, the plot as a file, and what to do next."""
     from rich.console import Console
 
+    from glt.paired import compare_levels, summarise_controls
     from glt.plot import plot_accuracy
     from glt.summary import summarise
     from glt.tables import summary_table
@@ -136,11 +123,17 @@ def _report(experiment: Run, records: list[Record]) -> None:
     console = Console(soft_wrap=not sys.stdout.isatty())
     for record in records:
         if record["status"] == "failed":
-            click.echo(f"seed {record['seed']} level {record['level']} failed: {record['error']}", err=True)
+            what = f"level {record['level']}" + (f" control {record['control']}" if "control" in record else "")
+            click.echo(f"seed {record['seed']} {what} failed: {record['error']}", err=True)
     if not rows:
         return
-    console.print(summary_table(rows, title, next(r["metric"] for r in records if r["status"] == "ok")))
-    last = max((r for r in records if r["status"] == "ok"), key=lambda r: (r["level"], -r["seed"]))
+    finished = [r for r in records if r["status"] == "ok" and "control" not in r]
+    console.print(summary_table(rows, title, finished[0]["metric"], summarise_controls(records)))
+    for level, comparison in compare_levels(records).items():
+        for name, why in comparison.left_out.items():
+            click.echo(f"level {level} left out  {name}: {why}")
+        click.echo(f"level {level}  {comparison.sentence}")
+    last = max(finished, key=lambda r: (r["level"], -r["seed"]))
     ticket = experiment.path(last["seed"], last["level"])
     click.echo(f"records  {experiment.results.path}")
     click.echo(f"tickets  {experiment.folder}{os.sep}seed*{os.sep}level*.safetensors")

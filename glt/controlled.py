@@ -1,0 +1,304 @@
+"""Tickets beside what could make them look trivial: run the controls, record them, compare."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from glt import ticket_file
+from glt.config import controls_of
+from glt.controls.base import Control, Outcome
+from glt.errors import GltError, TrainingError
+from glt.evaluate import metric_named
+from glt.forward import Forward
+from glt.measured import measured
+from glt.paired import Comparison, compare, pack
+from glt.problem import OnEpoch, Problem
+from glt.provenance import provenance
+from glt.registry import build, spec_of
+from glt.results import Record, Results
+from glt.strategies.base import Taught
+from glt.ticket import Ticket
+from glt.train import Recipe
+
+Progress = Callable[[int, str, int, float], None]
+"""Called with (seed, phase, epoch, validation metric)."""
+
+
+def controls(
+    tickets: Ticket | str | Path | Sequence[Ticket | str | Path],
+    data: Data | None = None,
+    model: nn.Module | Callable[[int, int], nn.Module] | str | None = None,
+    *,
+    which: Any = "all",
+    root: Path | None = None,
+    on_epoch: Progress | None = None,
+) -> Comparison:
+    """What a ticket's controls score at its own sparsities, trained as it was: its recipe, seed and distillation.
+
+    Args:
+        tickets: a ticket or its file; or the tickets of several seeds, of one experiment and level. Controls of files
+            are recorded beside them (``controls.jsonl``) and not repeated.
+        data: the graph; built from the ticket's config by default.
+        model: a module of the ticket's architecture (whatever its weights: every training, the dense one too, starts
+            from those the ticket is rewound to), or a backbone; built from the config by default. Of a user's own
+            module the width is not known, so ``width_matched`` is left out.
+        which: ``"all"``, or a list of names and specs of the family ``controls``.
+        root: where dataset files are.
+        on_epoch: see :data:`Progress`.
+
+    Returns:
+        rows, intervals and a sentence; see :mod:`glt.paired`.
+
+    Raises:
+        GltError: tickets of different experiments or levels, of another graph or model, without trained weights, or
+            whose config says too little; an unknown control.
+
+    Cost: about one training per control and ticket, and one of the dense model.
+    """
+    several = [tickets] if isinstance(tickets, (Ticket, str, Path)) else tickets
+    subjects = [Subject.of(ticket) for ticket in several]
+    return compare(run_controls(subjects, controls_of(which), data, model, root, on_epoch=on_epoch))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A ticket that is to be controlled.
+
+    Attributes:
+        ticket: it.
+        name: how it is called in messages.
+        sha256: content digest of its file; None for one that has none.
+        results: where its controls are recorded, if anywhere.
+    """
+
+    ticket: Ticket
+    name: str
+    sha256: str | None = None
+    results: Results | None = None
+
+    @classmethod
+    def of(cls, ticket: Ticket | str | Path) -> Subject:
+        """Of a ticket, or of its file: then recorded in ``controls.jsonl`` in the folder that holds the seeds'."""
+        if isinstance(ticket, Ticket):
+            return cls(ticket, f"the ticket of seed {ticket.config.get('seed', 0)}")
+        path, loaded = Path(ticket), Ticket.load(ticket)
+        folder = path.absolute().parent
+        if folder.name == f"seed{loaded.config.get('seed')}":
+            folder = folder.parent
+        return cls(loaded, str(ticket), str(ticket_file.read(path)[0]["digest"]), Results(folder / "controls.jsonl"))
+
+    @property
+    def seed(self) -> int:
+        """The ticket's."""
+        return int(self.ticket.config.get("seed", 0))
+
+    @property
+    def level(self) -> int:
+        """The ticket's."""
+        return int(self.ticket.config.get("level", 0))
+
+
+def check_same(subjects: Sequence[Subject]) -> None:
+    """GltError unless these are tickets of one experiment at one level, of different seeds."""
+    if not subjects:
+        raise GltError("there is no ticket to control")
+    first = subjects[0]
+    for subject in subjects:
+        if not subject.level:
+            raise GltError(f"{subject.name} is dense (level 0), which is a control itself: give a ticket of a level")
+        if subject.ticket.trained is None:
+            raise GltError(f"{subject.name} was saved without trained weights: what it scores cannot be measured")
+        for what, one, other in (
+            ("graph", first.ticket.fingerprint[:12], subject.ticket.fingerprint[:12]),
+            ("level", first.level, subject.level),
+            *_settings(first.ticket, subject.ticket),
+        ):
+            if one != other:
+                raise GltError(
+                    f"{first.name} and {subject.name} are not of one experiment: {what} {one!r} there, {other!r} here; "
+                    "give tickets of one level that differ in their seed alone"
+                )
+        if twins := [s.name for s in subjects if s.seed == subject.seed and s is not subject]:
+            raise GltError(f"{subject.name} and {twins[0]} have the same seed {subject.seed}: give one ticket per seed")
+
+
+def _settings(one: Ticket, other: Ticket) -> Iterator[tuple[str, Any, Any]]:
+    """Every part of two configs beside the seed, the identity last: what differs is told by its name."""
+    for key in sorted((one.config.keys() | other.config.keys()) - {"seed"}, key=lambda key: (key == "config_id", key)):
+        yield key, one.config.get(key), other.config.get(key)
+
+
+def run_controls(
+    subjects: Sequence[Subject],
+    wanted: Sequence[Control],
+    data: Data | None = None,
+    model: nn.Module | Callable[[int, int], nn.Module] | str | None = None,
+    root: Path | None = None,
+    device: str = "cpu",
+    on_epoch: Progress | None = None,
+) -> Iterator[Record]:
+    """Yield the record of every ticket's every control; compute those that are not there yet. See :func:`controls`."""
+    check_same(subjects)
+    setting, recipe = subjects[0].ticket.config, recipe_of(subjects[0].ticket)
+    teaching = teaching_of(build("strategies", _said(setting, "strategy")))
+    if data is None:
+        data = build("datasets", _said(setting, "dataset"))(root)
+    made: Any = model
+    if model is None or isinstance(model, str):
+        made = build("backbones", model or _said(setting, "backbone"))
+    data = copy.copy(data).to(device)
+    for subject in subjects:
+        watch = partial(on_epoch, subject.seed) if on_epoch else None
+        problem = problem_of(subject.ticket, data, made, recipe, watch)
+        yield from control(problem, subject, wanted, teaching)
+
+
+def recipe_of(ticket: Ticket) -> Recipe:
+    """How the ticket was trained."""
+    return Recipe(**_said(ticket.config, "train"))
+
+
+def _said(config: dict[str, Any], part: str) -> Any:
+    if part not in config:
+        raise GltError(
+            f"the ticket does not name a built-in {part}: it was found on a user's own; control it in Python with "
+            "glt.controls(ticket, data, model)"
+        )
+    return config[part]
+
+
+def problem_of(
+    ticket: Ticket,
+    data: Data,
+    model: nn.Module | Callable[[int, int], nn.Module],
+    recipe: Recipe,
+    on_epoch: OnEpoch | None = None,
+) -> Problem:
+    """The problem that a ticket was found on.
+
+    Raises:
+        GltError: the graph or the model is not the ticket's.
+    """
+    config = {k: v for k, v in ticket.config.items() if k not in ("seed", "level")}
+    if isinstance(model, nn.Module):
+        model = copy.deepcopy(model)
+        ticket.rewind(model).load_state_dict(ticket.initial)
+    elif hasattr(model, "name"):  # a registered backbone
+        config["backbone"] = spec_of(model)
+    seed, metric = int(ticket.config.get("seed", 0)), ticket.metrics.get("metric")
+    problem = Problem(data, model, recipe, seed, metric, ticket.undirected, config, on_epoch)
+    ticket.apply(problem.data)
+    ticket.rewind(problem.model())
+    return problem
+
+
+def teaching_of(strategy: Any) -> Taught:
+    """A strategy's distillation; none where it has no such option."""
+    return strategy if isinstance(strategy, Taught) else Taught()
+
+
+def control(problem: Problem, subject: Subject, wanted: Iterable[Control], teaching: Taught) -> Iterator[Record]:
+    """Yield a record per control of one ticket; finished ones are read, others run and appended at once.
+
+    A control that is not possible yields a record with status ``left out``, which is not written; one whose training
+    fails, ``failed``. Both carry the error.
+    """
+    done = finished(subject)
+    about: Record = {}
+    for piece in wanted:
+        if record := done.get(_key(piece)):
+            yield record
+            continue
+        about = about or _about(problem, subject, teaching)
+        spec = spec_of(piece)
+        record = {**about, "control": spec["name"], "control_spec": spec}
+        record["track"] = teaching.track if piece.taught else "none"
+        try:
+            made = piece(problem, subject.ticket, teaching)
+        except TrainingError as error:
+            record |= {**provenance(problem.data.x.device), "status": "failed", "error": str(error)}
+        except GltError as error:
+            yield record | {"status": "left out", "error": str(error)}
+            continue
+        else:
+            record |= _measured(problem, made)
+        if subject.results:
+            subject.results.append(record)
+        yield record
+
+
+def finished(subject: Subject) -> dict[str, Record]:
+    """The finished records of a ticket's controls, by the control's specification."""
+    return {
+        json.dumps(record["control_spec"]): record
+        for record in (subject.results or ())
+        if record.get("control") and record.get("status") == "ok" and record.get("ticket_sha256") == subject.sha256
+    }
+
+
+def _key(piece: Control) -> str:
+    return json.dumps(spec_of(piece))
+
+
+def _about(problem: Problem, subject: Subject, teaching: Taught) -> Record:
+    """Which ticket a record is about, and what that ticket scores: measured, not believed."""
+    config, ticket = problem.config, subject.ticket
+    logits = Forward(ticket.restore(problem.model()), problem.subgraph(ticket.edge_keep)).evaluate()
+    data, score = problem.data, metric_named(problem.metric)
+    named = {part: (config.get(part) or {}).get("name") for part in ("strategy", "backbone", "dataset")}
+    return {
+        "config_id": config.get("config_id"),
+        "method": named["strategy"],
+        "backbone": named["backbone"],
+        "dataset": named["dataset"],
+        "split": data.get("split"),
+        "task": "node",
+        "seed": problem.seed,
+        "level": subject.level,
+        "config": {k: v for k, v in config.items() if k != "config_id"},
+        "metric": problem.metric,
+        "ticket_sha256": subject.sha256,
+        **{f"ticket_{k}": v for k, v in _kept(ticket).items()},
+        "ticket_val": score(logits[data.val_mask], data.y[data.val_mask]),
+        "ticket_test": score(logits[data.test_mask], data.y[data.test_mask]),
+        "ticket_right": _right(problem, logits),
+        **{k: ticket.metrics[k] for k in ("dense_val", "dense_test") if k in ticket.metrics},
+    }
+
+
+def _measured(problem: Problem, made: Outcome) -> Record:
+    """What a control scored."""
+    return {
+        "control_backbone": made.ticket.config.get("backbone"),
+        **_kept(made.ticket),
+        **measured(problem, made.ticket),
+        "right": _right(problem, made.logits),
+        **provenance(problem.data.x.device),
+        "status": "ok",
+    }
+
+
+def _kept(ticket: Ticket) -> dict[str, float]:
+    return {
+        "graph_sparsity": ticket.graph_sparsity,
+        "weight_sparsity": ticket.weight_sparsity,
+        "edges": int(ticket.edge_keep.sum()),
+        "weights": sum(int(mask.sum()) for mask in ticket.weight_masks.values()),
+    }
+
+
+def _right(problem: Problem, logits: Tensor) -> str | None:
+    """Which test nodes are classified rightly; None where the metric is not their mean."""
+    if problem.metric != "accuracy":
+        return None
+    test = problem.data.test_mask
+    return pack((logits[test].argmax(-1) == problem.data.y[test]).cpu().numpy())

@@ -1,0 +1,22 @@
+"""Nothing pruned."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from glt.controls.base import Outcome
+from glt.problem import Problem
+from glt.registry import register
+from glt.strategies.base import Taught
+from glt.ticket import Ticket
+
+
+@register("controls", "dense")
+class Dense:
+    """Every edge and every weight, trained by the recipe without a teacher: the ticket's own reference."""
+
+    taught: ClassVar[bool] = False
+
+    def __call__(self, problem: Problem, ticket: Ticket, teaching: Taught) -> Outcome:
+        """The dense training that the problem has, or makes once."""
+        return Outcome(problem.dense_ticket(), problem.dense.logits)

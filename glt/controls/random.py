@@ -1,0 +1,29 @@
+"""Random edges, random weights."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from glt.controls.base import Draw, Outcome, trained
+from glt.problem import Problem
+from glt.registry import build, register
+from glt.select import keep_top
+from glt.strategies.base import Taught
+from glt.ticket import Ticket
+
+
+@register("controls", "random")
+class Random:
+    """As many random edges, as many random weights by ERK over layers (Liu et al., ICLR 2022), the same start."""
+
+    taught: ClassVar[bool] = True
+
+    seed: Draw = 10**6  # a ticket of the random strategy is another draw
+
+    def __call__(self, problem: Problem, ticket: Ticket, teaching: Taught) -> Outcome:
+        """The choices of the ``random`` strategy."""
+        scorer, pruner = ({"name": "random", "seed": self.seed} for _ in range(2))
+        strategy = build("strategies", {"name": "random", "scorer": scorer, "pruner": pruner})
+        edges = keep_top(strategy.edge_scores(problem)[0], int(ticket.edge_keep.sum()))
+        weights = strategy.prune(problem, problem.subgraph(edges), ticket.initial, ticket.weight_sparsity)
+        return trained(problem, ticket, "random", edges, weights, teaching.taught(problem), ticket.initial)

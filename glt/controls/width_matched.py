@@ -1,0 +1,51 @@
+"""The same number of weights in a narrower dense network."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+
+from glt.constraints import prunable_weights
+from glt.controls.base import Outcome, backbone_of, trained, with_backbone
+from glt.errors import GltError
+from glt.problem import Problem
+from glt.registry import register
+from glt.strategies.base import Taught
+from glt.ticket import Ticket
+
+
+@register("controls", "width_matched")
+class WidthMatched:
+    """The widest network of the same backbone with at most the ticket's weights, all edges (Blalock et al. 2020)."""
+
+    taught: ClassVar[bool] = True
+
+    def __call__(self, problem: Problem, ticket: Ticket, teaching: Taught) -> Outcome:
+        """Train it on the full graph, taught as the ticket is, by the same teacher."""
+        kept = sum(int(mask.sum()) for mask in ticket.weight_masks.values())
+        narrow = with_backbone(problem, narrowed(backbone_of(problem), kept, problem))
+        return trained(narrow, ticket, "width_matched", *narrow.masks(), teaching.taught(problem))
+
+
+def narrowed(backbone: Any, most: int, problem: Problem) -> Any:
+    """``backbone`` with the largest ``hidden`` at which it has at most ``most`` prunable weights, no wider than it is.
+
+    Attention heads share the hidden units, so ``hidden`` stays a multiple of ``heads``.
+    """
+    if not hasattr(backbone, "hidden"):
+        raise GltError("the width of this model is not known: only a backbone with an option 'hidden' is made narrower")
+    step = getattr(backbone, "heads", 1)
+
+    def weights(units: int) -> int:
+        with torch.random.fork_rng([]):
+            model = replace(backbone, hidden=units)(problem.data.x.size(1), problem.num_classes)
+        return sum(p.numel() for p in prunable_weights(model).values())
+
+    widths = range(step, backbone.hidden + 1, step)
+    fitting = bisect_right(widths, most, key=weights)
+    if not fitting:
+        raise GltError(f"no network fits: the narrowest has {weights(step)} weights, the ticket {most}")
+    return replace(backbone, hidden=widths[fitting - 1])

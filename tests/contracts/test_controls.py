@@ -1,0 +1,272 @@
+"""What every registered control promises."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch_geometric.nn import GCNConv
+
+from glt.constraints import prunable_weights
+from glt.controlled import problem_of
+from glt.controls.reinitialised import initialised_anew
+from glt.controls.width_matched import narrowed
+from glt.errors import GltError
+from glt.find import find
+from glt.registry import build, names
+from glt.strategies.base import Taught
+from glt.ticket import Ticket
+from glt.train import Recipe
+
+QUICK = Recipe(epochs=4, lr=0.05)
+TAUGHT = Taught(weight=2.0)
+SAME_ARCHITECTURE = set(names("controls")) - {"width_matched", "mlp", "mlp_distilled"}
+MASKED = {"random", "shuffled", "shuffled_global", "reinitialised"}
+
+every = pytest.mark.parametrize("name", names("controls"))
+CSBM = {"name": "csbm", "nodes": 120, "classes": 3, "features": 30, "avg_degree": 4}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return build("datasets", CSBM)()
+
+
+def backbone(name="gcn", **options):
+    return build("backbones", {"name": name, "hidden": 16, **options})
+
+
+@pytest.fixture(scope="module")
+def ticket(data):
+    return find(backbone(), data, 0.4, 0.6, recipe=QUICK, seed=3)
+
+
+def controlled(name, data, ticket, model=None, teaching=TAUGHT, seed=3, **options):
+    ticket.config["seed"] = seed
+    problem = problem_of(ticket, data, model or backbone(), QUICK)
+    return problem, build("controls", {"name": name, **options})(problem, ticket, teaching)
+
+
+def kept(masks):
+    return sum(int(mask.sum()) for mask in masks.values())
+
+
+@every
+def test_it_is_trained_and_scored_as_the_very_object_it_is(name, data, ticket):
+    problem, outcome = controlled(name, data, ticket)
+    made = outcome.ticket
+    assert made.fingerprint == ticket.fingerprint
+    assert outcome.logits.shape == (120, 3)
+    for key, mask in made.weight_masks.items():
+        assert not made.trained[key][~mask].any()
+        assert not torch.equal(made.trained[key], made.initial[key])
+    own = build("backbones", made.config["backbone"])(30, 3)
+    assert all(check.stored == check.recomputed for check in made.verify(data, own).checks)
+    for part in ("val", "test"):
+        mask = data[f"{part}_mask"]
+        share = (outcome.logits[mask].argmax(-1) == data.y[mask]).double().mean()
+        assert made.metrics[part] == pytest.approx(float(share))
+    assert made.metrics["metric"] == problem.metric
+
+
+@every
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(name, data, ticket):
+    state = torch.get_rng_state()
+    one = controlled(name, data, ticket)[1]
+    torch.manual_seed(9)
+    two = controlled(name, data, ticket)[1]
+    torch.manual_seed(0)
+    assert torch.equal(one.logits, two.logits)
+    assert all(torch.equal(v, two.ticket.trained[k]) for k, v in one.ticket.trained.items())
+    assert torch.equal(torch.get_rng_state(), state), "the global random state is left alone"
+    other = controlled(name, data, ticket, seed=4)[1]
+    assert not torch.equal(one.logits, other.logits)
+
+
+@every
+def test_the_ticket_and_the_problem_are_left_alone(name, data, ticket):
+    before = {k: v.clone() for k, v in ticket.initial.items()}
+    masks = {k: v.clone() for k, v in ticket.weight_masks.items()}
+    problem, _ = controlled(name, data, ticket)
+    assert all(torch.equal(ticket.initial[k], v) and torch.equal(problem.initial[k], v) for k, v in before.items())
+    assert all(torch.equal(ticket.weight_masks[k], v) for k, v in masks.items())
+
+
+@every
+def test_it_says_whether_it_is_taught(name, data, ticket):
+    piece = build("controls", name)
+    assert piece.taught is (name not in ("dense", "mlp"))
+    if name == "mlp_distilled":
+        return
+    with_teacher, without = (controlled(name, data, ticket, teaching=Taught(weight=w))[1] for w in (5.0, 0.0))
+    assert torch.equal(with_teacher.logits, without.logits) is not piece.taught
+
+
+@pytest.mark.parametrize("name", sorted(SAME_ARCHITECTURE))
+def test_counts_are_exact(name, data, ticket):
+    made = controlled(name, data, ticket)[1].ticket
+    every_edge = name in ("dense", "same_weights")
+    every_weight = name in ("dense", "same_edges")
+    assert int(made.edge_keep.sum()) == (240 if every_edge else 144)
+    assert kept(made.weight_masks) == (30 * 16 + 16 * 3 if every_weight else kept(ticket.weight_masks))
+    assert made.metrics["graph_sparsity"] == made.graph_sparsity
+    if name not in ("dense", "random", "same_weights"):
+        assert torch.equal(made.edge_keep, ticket.edge_keep)
+    if name in ("reinitialised", "same_weights"):
+        assert all(torch.equal(v, ticket.weight_masks[k]) for k, v in made.weight_masks.items())
+
+
+@pytest.mark.parametrize("name", sorted(SAME_ARCHITECTURE - {"dense", "reinitialised"}))
+def test_they_start_where_the_ticket_starts(name, data, ticket):
+    moved = replace(ticket, initial={k: v + 0.25 for k, v in ticket.initial.items()}, config=dict(ticket.config))
+    made = controlled(name, data, moved)[1].ticket
+    assert all(torch.equal(made.initial[k], v) for k, v in moved.initial.items())
+
+
+def test_shuffling_keeps_the_counts_of_layers_or_the_total(data, ticket):
+    own = {k: int(v.sum()) for k, v in ticket.weight_masks.items()}
+    layers = controlled("shuffled", data, ticket)[1].ticket.weight_masks
+    assert {k: int(v.sum()) for k, v in layers.items()} == own
+    anywhere = controlled("shuffled_global", data, ticket)[1].ticket.weight_masks
+    assert {k: int(v.sum()) for k, v in anywhere.items()} != own
+    for masks in (layers, anywhere):
+        assert kept(masks) == kept(ticket.weight_masks)
+        assert not any(torch.equal(v, ticket.weight_masks[k]) for k, v in masks.items())
+
+
+@pytest.mark.parametrize("name", ["random", "shuffled", "shuffled_global"])
+def test_another_draw_is_another_mask(name, data, ticket):
+    masks = [controlled(name, data, ticket, **options)[1].ticket for options in ({}, {"seed": 5})]
+    key = "convs.0.lin.weight"
+    assert not torch.equal(masks[0].weight_masks[key], masks[1].weight_masks[key])
+
+
+def test_the_random_control_of_a_random_ticket_is_another_draw(data):
+    found = find(backbone(), data, 0.4, 0.6, strategy="random", recipe=QUICK, seed=3)
+    made = controlled("random", data, found)[1].ticket
+    assert not torch.equal(made.edge_keep, found.edge_keep)
+    assert not torch.equal(made.weight_masks["convs.0.lin.weight"], found.weight_masks["convs.0.lin.weight"])
+    assert {k: int(v.sum()) for k, v in made.weight_masks.items()} == {
+        k: int(v.sum()) for k, v in found.weight_masks.items()
+    }, "both by ERK"
+
+
+def test_initialised_anew_is_drawn_by_the_same_law(data, ticket):
+    problem, outcome = controlled("reinitialised", data, ticket)
+    for key, fresh in outcome.ticket.initial.items():
+        if key.endswith("lin.weight"):
+            assert not torch.equal(fresh, problem.initial[key])
+            assert float(fresh.std()) == pytest.approx(float(problem.initial[key].std()), rel=0.3)
+            assert float(fresh.abs().max()) <= float(problem.initial[key].abs().max()) * 1.2
+        else:
+            assert not fresh.any(), "biases start at zero"
+
+
+@pytest.mark.parametrize("kind", names("backbones"))
+def test_every_backbone_can_be_initialised_anew(kind):
+    model = backbone(kind)(30, 3)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    fresh = initialised_anew(model, 0, 1)
+    assert fresh.keys() == before.keys()
+    assert not any(torch.equal(fresh[k], before[k]) for k in prunable_weights(model))
+
+
+def test_a_parameter_that_nobody_initialises_is_told(data):
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = GCNConv(30, 3)
+            self.scale = nn.Parameter(torch.ones(3))
+
+        def forward(self, x, edge_index):
+            return self.conv(x, edge_index) * self.scale
+
+    found = find(Own(), data, 0.4, 0.6, recipe=QUICK)
+    with pytest.raises(GltError, match="'scale' cannot be initialised anew"):
+        controlled("reinitialised", data, found, Own())
+
+
+@pytest.mark.parametrize("most", [33, 66, 100, 200, 395, 527, 528, 10**6])
+@pytest.mark.parametrize(("kind", "options"), [("gcn", {}), ("gat", {"heads": 2}), ("gin", {}), ("sage", {})])
+def test_the_narrow_network_is_the_widest_that_fits(most, kind, options, data, ticket):
+    problem = problem_of(ticket, data, backbone(), QUICK)
+    wide = backbone(kind, **options)
+
+    def weights(hidden):
+        model = replace(wide, hidden=hidden)(30, 3)
+        return sum(p.numel() for p in prunable_weights(model).values())
+
+    fitting = [h for h in range(1, 17) if h % options.get("heads", 1) == 0 and weights(h) <= most]
+    if not fitting:
+        with pytest.raises(GltError, match=f"the ticket {most}"):
+            narrowed(wide, most, problem)
+        return
+    assert narrowed(wide, most, problem) == replace(wide, hidden=max(fitting))
+
+
+def test_width_matched_has_all_edges_and_all_of_its_weights(data, ticket):
+    made = controlled("width_matched", data, ticket)[1].ticket
+    assert made.graph_sparsity == made.weight_sparsity == 0
+    assert made.config["backbone"] == {"name": "gcn", "hidden": 6}  # 33 weights a unit, 211 of 528 kept
+    assert kept(made.weight_masks) == 198 <= kept(ticket.weight_masks) < 198 + 33
+
+
+@pytest.mark.parametrize("name", ["mlp", "mlp_distilled"])
+def test_an_mlp_does_not_depend_on_edges(name, data, ticket):
+    _, outcome = controlled(name, data, ticket)
+    made = outcome.ticket
+    assert made.graph_sparsity == 1 and made.weight_sparsity == 0
+    model = made.restore(build("backbones", made.config["backbone"])(30, 3)).eval()
+    other = torch.randint(120, (2, 50))
+    x = data.x.to_dense()
+    with torch.no_grad():
+        assert torch.equal(model(x, other), model(x, data.edge_index))
+        assert torch.allclose(model(x, other), outcome.logits, atol=1e-5)
+
+
+def test_an_mlp_has_the_shape_of_the_ticket(data, ticket):
+    def shape(name, model, **options):
+        return controlled(name, data, ticket, model, **options)[1].ticket.config["backbone"]
+
+    assert shape("mlp", backbone(dropout=0.25)) == {"name": "mlp", "hidden": 16, "dropout": 0.25}
+    assert shape("mlp_distilled", backbone(), hidden=7) == {"name": "mlp", "hidden": 7}
+
+
+def test_the_teacher_is_the_dense_gnn_and_heeds_the_track(data, ticket):
+    said = {}
+    for nodes in ("all", "held_out"):
+        said[nodes] = controlled("mlp_distilled", data, ticket, teaching=Taught(weight=5.0, distil=nodes))[1].logits
+    assert not torch.equal(said["all"], said["held_out"])
+    with pytest.raises(GltError, match="no teacher"):
+        controlled("mlp_distilled", data, ticket, teaching=Taught())
+
+
+def test_the_dense_control_is_the_dense_training(data, ticket):
+    problem, outcome = controlled("dense", data, ticket)
+    assert outcome.ticket.metrics["test"] == problem.dense.test == ticket.metrics["dense_test"]
+
+
+@every
+@pytest.mark.parametrize("kind", ["gat", "gin", "sage", "mlp"])
+def test_every_backbone_can_be_controlled(name, kind, data):
+    found = find(backbone(kind, **({"heads": 2} if kind == "gat" else {})), data, 0.4, 0.5, recipe=Recipe(epochs=2))
+    model = backbone(kind, **({"heads": 2} if kind == "gat" else {}))
+    made = controlled(name, data, found, model)[1].ticket
+    assert isinstance(made, Ticket) and 0 <= made.metrics["test"] <= 1
+
+
+@pytest.mark.parametrize("name", sorted(MASKED | {"same_edges", "same_weights", "dense", "mlp"}))
+def test_a_users_own_module_can_be_controlled(name, data):
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.norm, self.last = GCNConv(30, 8), nn.BatchNorm1d(8), GCNConv(8, 3)
+
+        def forward(self, x, edge_index):
+            return self.last(self.norm(self.first(x, edge_index)).relu(), edge_index)
+
+    found = find(Own(), data, 0.4, 0.5, recipe=QUICK)
+    made = controlled(name, data, found, Own())[1].ticket
+    assert 0 <= made.metrics["test"] <= 1
+    with pytest.raises(GltError, match="width of this model is not known"):
+        controlled("width_matched", data, found, Own())
