@@ -189,9 +189,9 @@ TABLES: dict[str, tuple[str, Callable[[Sequence[Record]], str]]] = {
 
 
 def records_of(name: str) -> list[Record]:
-    """Committed records of a file; of points recorded twice the later ones."""
+    """Committed records of a file, controls of tickets left out; of points recorded twice the later ones."""
     latest: dict[object, Record] = {}
-    for number, r in enumerate(Results(HERE / "results" / name)):
+    for number, r in enumerate(r for r in Results(HERE / "results" / name) if not r.get("control")):
         latest[(r["config_id"], r["seed"], r["level"]) if "config_id" in r else number] = r
     return list(latest.values())
 
