@@ -1,5 +1,9 @@
 """Accuracy of TEDDY and of what it has to beat: ``python benchmarks/accuracy.py [NAME ...]``.
 
+Three groups: the published setting (``teddy-DATASET-BACKBONE``), TEDDY and random edges by what the teacher may say
+(``random-held-out-cora``, ...), and every method by the same (``ugs-held-out-cora-gcn``, ...; teddy, ugs, imp on
+TEDDY's edges, and random; ``alone`` is without a teacher), all at the same sparsities.
+
 Every configuration appends its records to ``benchmarks/results/accuracy.jsonl`` and its tickets to
 ``runs/benchmarks``; finished points are not repeated, so the command may be interrupted and given again. The test
 metric is read at the best validation epoch; nothing is tuned here.
@@ -20,7 +24,7 @@ from glt.results import Results
 
 HERE = Path(__file__).resolve().parent
 TABLE = [f"teddy-{dataset}-{backbone}" for dataset in ("cora", "citeseer", "pubmed") for backbone in ("gcn", "gin")]
-FEW = "schedule.levels=[10,20]"
+FEW = "schedule.levels=[5,10,15,20]"
 CONTROLS = {
     f"{name}-{dataset}": (f"teddy-{dataset}-gcn", *overrides, FEW)
     for dataset in ("cora", "citeseer")
@@ -32,11 +36,32 @@ CONTROLS = {
         "random-alone": ("strategy.weight=0", "strategy.scorer=random"),
     }.items()
 }
+METHODS = ("teddy", "ugs", "imp", "random")
+TEACHERS = {
+    "alone": ("strategy.weight=0",),
+    "held-out": ("strategy.weight=10", "strategy.distil=held_out"),
+    "all": ("strategy.weight=10", "strategy.distil=all"),
+}
+PLACES = [("cora", "gcn"), ("citeseer", "gcn"), ("pubmed", "gcn"), ("cora", "gin"), ("cora", "gat")]
+COMPARED = {
+    f"{method}-{teacher}-{dataset}-{backbone}": (
+        f"{'ugs' if method == 'ugs' else 'teddy'}-{dataset}-{backbone}",
+        *(() if method in ("teddy", "ugs") else (f"strategy={method}",)),
+        *overrides,
+        "schedule.weight_rate=0.1",
+        "schedule.levels=[5,10,15,20]",
+    )
+    for dataset, backbone in PLACES
+    for teacher, overrides in TEACHERS.items()
+    for method in METHODS
+    if not (method == "teddy" and teacher == "all" and f"teddy-{dataset}-{backbone}" in TABLE)
+}
+"""Without TEDDY taught by all nodes, which the table has; held-out and alone are the controls' own on two datasets."""
 
 
 def experiments() -> dict[str, Config]:
-    """Every configuration of the benchmark by name; the controls are the table's with single options changed."""
-    named = {name: (name,) for name in TABLE} | CONTROLS
+    """Every configuration of the benchmark by name; most are files of configs/ with single options changed."""
+    named = {name: (name,) for name in TABLE} | CONTROLS | COMPARED
     return {
         name: Config.load(HERE.parent / "configs" / f"{base}.yaml", overrides)
         for name, (base, *overrides) in named.items()

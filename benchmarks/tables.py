@@ -40,6 +40,8 @@ def curves(records: Sequence[Record]) -> dict[tuple[str, str, str, str], list[Ro
     groups: dict[tuple[str, str, str, str], list[Record]] = {}
     tracks = {r["config_id"]: r["track"] for r in records if r["status"] == "ok" and r["level"]}
     for r in records:
+        if r["config"]["strategy"]["name"] != "teddy":
+            continue
         scorer = r["config"]["strategy"].get("scorer", {}).get("name", "teddy")
         groups.setdefault((r["dataset"], r["backbone"], scorer, tracks.get(r["config_id"], "?")), []).append(r)
     return {key: summarise(group) for key, group in groups.items()}
@@ -156,6 +158,42 @@ def findings(records: Sequence[Record]) -> str:
     return markdown(header, lines)
 
 
+def search(records: Sequence[Record]) -> str:
+    """A whole UGS search beside stock PyG."""
+    rows = [r for r in records if r["benchmark"] == "search"]
+    header = ["UGS, Cora, GCN", "stock PyG, s", "glt, s", "ratio"]
+    lines = []
+    for r in rows:
+        asked = r["parameters"]
+        name = f"{asked['rounds']} rounds of {asked['epochs']} + {asked['epochs']} epochs"
+        lines.append([name, f"{r['peer']:.0f}", f"{r['ours']:.0f}", f"{r['ratio']:.1f}"])
+    return markdown(header, lines) + "\n\n" + provenance(rows)
+
+
+def memory(records: Sequence[Record]) -> str:
+    """What UGS needs beyond the graph."""
+    rows = [r for r in records if r["benchmark"] == "search memory"]
+    rows.sort(key=lambda r: r["parameters"]["nodes"])
+    header = [
+        "csbm: nodes",
+        "edges",
+        "peak beyond the graph, MB",
+        "bytes per edge",
+        "a nodes x nodes mask would be, MB",
+    ]
+    lines = [
+        [
+            f"{r['parameters']['nodes']:,}",
+            f"{r['edges']:,}",
+            f"{r['ours']:.0f}",
+            f"{r['bytes_per_edge']}",
+            f"{r['dense_mask_mb']:,}",
+        ]
+        for r in rows
+    ]
+    return markdown(header, lines) + "\n\n" + provenance(rows)
+
+
 def demo(records: Sequence[Record]) -> str:
     """What ``make demo`` prints at its end."""
     lines = [COLUMNS, *(cells(row) for row in summarise(records))]
@@ -185,6 +223,8 @@ TABLES: dict[str, tuple[str, Callable[[Sequence[Record]], str]]] = {
     "demo": ("demo.jsonl", demo),
     "epoch": ("speed.jsonl", epoch),
     "scoring": ("speed.jsonl", scoring),
+    "search": ("speed.jsonl", search),
+    "memory": ("speed.jsonl", memory),
 }
 
 
