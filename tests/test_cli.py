@@ -32,27 +32,7 @@ COMMANDS = ("run", "list", "show", "verify", "controls", "sparsify")
 HERE = Path(glt.__file__).parents[1]
 
 
-@pytest.fixture(autouse=True)
-def workplace(tmp_path, monkeypatch):
-    """A folder of its own, and the allocator of this process left as it is."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(allocator, "keep_freed_memory", lambda: None)
-    return tmp_path
-
-
-@pytest.fixture
-def main(monkeypatch, capsys):
-    """Run the entry point; (exit code, stdout, stderr)."""
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["glt", *map(str, args)])
-        monkeypatch.setattr(sys.modules["__main__"], "__package__", None)  # click would say "python -m pytest"
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        code = end.value.code
-        return (code or 0, *capsys.readouterr())
-
-    return call
+pytestmark = pytest.mark.usefixtures("workplace")
 
 
 @pytest.fixture(scope="module")

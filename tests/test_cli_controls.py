@@ -1,7 +1,6 @@
 """``glt controls``, and ``controls:`` of ``glt run``, through the real entry point."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,24 +20,7 @@ TINY = [
 FEW = ("--control", "mlp", "--control", "random")
 
 
-@pytest.fixture(autouse=True)
-def workplace(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(allocator, "keep_freed_memory", lambda: None)
-    return tmp_path
-
-
-@pytest.fixture
-def main(monkeypatch, capsys):
-    """Run the entry point; (exit code, stdout, stderr)."""
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["glt", *map(str, args)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return (end.value.code or 0, *capsys.readouterr())
-
-    return call
+pytestmark = pytest.mark.usefixtures("workplace")
 
 
 @pytest.fixture(scope="module")
