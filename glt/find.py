@@ -62,7 +62,10 @@ def find(
     pieces = {"strategy": strategy, "schedule": OneShot(graph=graph_sparsity, weight=weight_sparsity), "train": recipe}
     config = {part: spec_of(piece) for part, piece in pieces.items() if is_dataclass(piece)}
     problem = Problem(data, backbone, recipe, seed, metric, undirected, config, on_epoch)
-    problem.check([level])
+    if hasattr(strategy, "check"):
+        strategy.check(problem, [level])
+    else:
+        problem.check([level])
     ticket: Ticket = next(iter(strategy.tickets(problem, [level])), None) or problem.dense_ticket()
     ticket.metrics |= {"dense_val": problem.dense.val, "dense_test": problem.dense.test}
     return ticket

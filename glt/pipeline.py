@@ -86,7 +86,7 @@ def run(
         watch = partial(on_epoch, seed) if on_epoch else None
         setting = {**config.spec(), "config_id": config.id}
         problem = Problem(data, config.backbone, config.train, seed, config=setting, on_epoch=watch)
-        problem.check(levels)
+        config.strategy.check(problem, levels)
         try:
             yield done[0] or _save(run, problem, Level(0, 0.0, 0.0), problem.dense_ticket())
         except TrainingError as error:

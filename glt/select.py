@@ -79,6 +79,21 @@ def keep_top(scores: Tensor, keep: int, alive: Tensor | None = None) -> Tensor:
     return mask
 
 
+def keep_top_drawn(scores: Tensor, keep: int, seed: int, alive: Tensor | None = None) -> Tensor:
+    """:func:`keep_top` with ties broken by a draw instead of by index, for scores that stop at a bound.
+
+    Args:
+        scores: [n]; as of :func:`keep_top`, like the other two.
+        keep: number of items to keep.
+        seed: of the draw.
+        alive: bool [n].
+    """
+    order = torch.randperm(scores.numel(), generator=torch.Generator().manual_seed(seed)).to(scores.device)
+    mask = torch.zeros_like(scores, dtype=torch.bool)
+    mask[order] = keep_top(scores[order], keep, None if alive is None else alive[order])
+    return mask
+
+
 def kth_largest(scores: Tensor, k: int) -> Tensor:
     """The k-th largest of ``scores`` [n], 0-d, 1 <= k <= n.
 

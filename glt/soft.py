@@ -5,9 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from glt.errors import GltError
+
 
 def padded(mask: Tensor, size: int) -> Tensor:
     """``mask`` [m] followed by ones, [size]: self-loops, which come last, are never masked."""
+    if size < mask.numel():
+        raise GltError(
+            f"a layer sees {size} arcs where {mask.numel()} are masked: the model takes arcs away by itself (edge "
+            "dropout?), and a soft mask cannot follow; build it without"
+        )
     return torch.cat([mask, mask.new_ones(size - mask.numel())])
 
 

@@ -568,3 +568,12 @@ def test_a_mistake_in_a_process_of_its_own(workplace):
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "did you mean 'cora'" in one_line(ended.stderr)
     assert not tree(workplace)
+
+
+@pytest.mark.parametrize("strategy", ["ugs", "imp"])
+def test_levels_that_do_not_ascend_are_refused_before_anything_is_written(strategy, main, workplace):
+    grid = "schedule={name: grid, graph: [0.1, 0.2], weight: [0.1, 0.2]}"
+    code, out, err = main("run", *TINY, "--strategy", strategy, "-o", grid)
+    assert (code, out) == (2, "")
+    assert "an iterative strategy needs ascending levels" in err
+    assert not (workplace / "runs").exists()

@@ -12,10 +12,12 @@ from torch_geometric.data import Data
 from glt.constraints import prunable_weights
 from glt.edges import PrunableEdges
 from glt.errors import GltError
+from glt.find import find
 from glt.forward import Forward
 from glt.masks import SoftMasked, check_soft_masks
 from glt.registry import build, names
 from glt.sparsify import remove_arcs
+from glt.train import Recipe
 
 FEATURES, CLASSES = 6, 3
 
@@ -230,3 +232,29 @@ def test_tied_weights_are_masked_wherever_they_stand_and_stay_tied(sbm):
     torch.testing.assert_close(forward.evaluate(), logits)
     assert soft.model.last.lin.weight is soft.model.first.lin.weight
     assert isinstance(soft.model.first.lin.weight, nn.Parameter)
+
+
+def test_a_model_that_drops_arcs_in_training_is_refused_in_one_line(sbm):
+    class Dropping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = pyg.GCNConv(8, 3)
+
+        def forward(self, x, edge_index):
+            return self.conv(x, edge_index[:, ::2] if self.training else edge_index)
+
+    with pytest.raises(GltError, match="takes arcs away by itself"):
+        find(Dropping(), sbm, 0.2, 0.2, strategy="ugs", recipe=Recipe(epochs=2))
+
+
+def test_masks_at_their_bound_do_not_go_by_the_names_of_nodes(sbm, monkeypatch):
+    scores = SoftMasked.scores
+    equal = torch.zeros(PrunableEdges.of(sbm.edge_index, 60).num_edges)
+    monkeypatch.setattr(SoftMasked, "scores", lambda self, state, keep: (equal, scores(self, state, keep)[1]))
+    ticket = find("gcn", sbm, 0.5, 0.2, strategy="ugs", recipe=Recipe(epochs=1))
+    half = ticket.edge_keep.numel() // 2
+    assert 0.3 < float(ticket.edge_keep[:half].double().mean()) < 0.7
+
+
+def test_a_seed_may_be_large(sbm):
+    assert find("gcn", sbm, 0.2, 0.2, strategy="ugs", recipe=Recipe(epochs=1), seed=2**60).graph_sparsity > 0

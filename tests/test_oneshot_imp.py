@@ -13,6 +13,7 @@ from glt.registry import build
 from glt.schedules.geometric import Geometric
 from glt.schedules.level import Level
 from glt.select import keep_top
+from glt.ticket import Ticket
 from glt.train import Recipe, fit
 
 EPOCHS = 6
@@ -126,3 +127,11 @@ def test_a_scorer_that_needs_a_model_gets_the_trained_dense_one(sbm, monkeypatch
     (ticket,) = tickets(p, {"name": "teddy", "scorer": "gradient", "weight": 0}, [Level(1, 0.5, 0.5)])
     assert torch.equal(Forward(seen[0], sbm).evaluate(), p.dense.logits)
     assert ticket.metrics["search_epochs"] == 2 * EPOCHS
+
+
+def test_imp_does_not_go_on_from_a_ticket_without_trained_weights(sbm, tmp_path):
+    p = problem(sbm)
+    tickets(p, "imp")[0].save(tmp_path / "bare.safetensors", trained=False)
+    start = Ticket.load(tmp_path / "bare.safetensors")
+    with pytest.raises(GltError, match="level 1 was saved without trained weights"):
+        next(build("strategies", "imp").tickets(p, list(LEVELS), start))

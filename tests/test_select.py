@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glt.errors import GltError
-from glt.select import keep_count, keep_top, kth_largest
+from glt.select import keep_count, keep_top, keep_top_drawn, kth_largest
 
 inf = math.inf
 TIED = st.sampled_from([-inf, -2.5, -0.0, 0.0, 1e-30, 1.0, 3.0, inf])
@@ -169,3 +169,19 @@ def test_many_values_are_selected_as_by_sorting(kind):
     descending = np.sort(values)[::-1]
     for k in (1, 2, 1000, 2**17, 2**18 - 17, 2**18 + 5):
         assert float(kth_largest(torch.from_numpy(values), k)) == descending[k - 1]
+
+
+@given(SCORES, st.data(), st.integers(0, 9))
+def test_drawn_ties_keep_as_many_and_the_same_values(scores, data, seed):
+    keep = data.draw(st.integers(0, len(scores)))
+    mask = keep_top_drawn(tensor(scores), keep, seed)
+    assert sorted(tensor(scores)[mask].tolist()) == sorted(tensor(scores)[keep_top(tensor(scores), keep)].tolist())
+    assert torch.equal(keep_top_drawn(tensor(scores), keep, seed), mask)
+
+
+def test_drawn_ties_do_not_go_by_index():
+    kept = [keep_top_drawn(torch.zeros(1000), 500, seed) for seed in (0, 1)]
+    assert all(int(mask.sum()) == 500 and 150 < int(mask[:500].sum()) < 350 for mask in kept)
+    assert not torch.equal(*kept)
+    alive = torch.arange(1000) % 2 == 0
+    assert bool((alive | ~keep_top_drawn(torch.zeros(1000), 300, 0, alive)).all())

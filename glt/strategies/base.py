@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Protocol
 
@@ -15,6 +15,7 @@ from glt.problem import Cost, Problem
 from glt.registry import build, checked
 from glt.schedules.level import Level
 from glt.selection import Selection
+from glt.strategies.rounds import rounds
 from glt.ticket import Ticket
 
 
@@ -27,6 +28,10 @@ class Strategy(Protocol):
     """
 
     iterative: ClassVar[bool]
+
+    def check(self, problem: Problem, levels: Sequence[Level]) -> None:
+        """Raise GltError for a search that cannot be done, before anything is trained."""
+        ...
 
     def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
         """Yield one ticket per level, lazily, in the order of the levels."""
@@ -56,6 +61,12 @@ class Taught:
     def track(self) -> str:
         """``"none"`` without distillation, else which nodes the teacher's outputs are used on."""
         return self.distil if self.weight else "none"
+
+    def check(self, problem: Problem, levels: Sequence[Level]) -> None:
+        """Every level leaves an edge and a weight; the levels of an iterative search ascend."""
+        problem.check(levels)
+        if self.iterative:
+            list(rounds(levels))
 
     def taught(self, problem: Problem) -> tuple[Loss | None, list[Cost]]:
         """(loss, what the teacher cost); None is cross-entropy alone."""

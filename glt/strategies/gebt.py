@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Annotated, ClassVar
 
@@ -55,11 +55,15 @@ class GEBT(Taught):
     mask_epochs: MaskEpochs = None
     rewind_to: RewindTo = "none"
 
+    def check(self, problem: Problem, levels: Sequence[Level]) -> None:
+        """A soft mask of 0 is removal in this model."""
+        super().check(problem, levels)
+        check_soft_masks(problem.model(), problem.data, problem.edges)
+
     def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
         """Per level: train until the masks settle, prune, go on."""
         levels = list(levels)
-        problem.check(levels)
-        check_soft_masks(problem.model(), problem.data, problem.edges)
+        self.check(problem, levels)
         loss, teacher = self.taught(problem)
         every, _ = problem.masks()
         for level in levels:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import ClassVar
 
 from glt.constraints import freeze_weights
+from glt.errors import GltError
 from glt.problem import Problem
 from glt.registry import register
 from glt.schedules.level import Level
@@ -31,10 +32,14 @@ class IMP(PrunesWeights):
     def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
         """One training per round, whose weights say what goes next."""
         levels = list(levels)
-        problem.check(levels)
+        self.check(problem, levels)
         edge_scores, _ = self.edge_scores(problem)
         loss, _ = self.taught(problem)
         edges, weights = problem.masks(start)
+        if start and start.trained is None:
+            raise GltError(
+                f"the ticket of level {start.config['level']} was saved without trained weights: they say what goes"
+            )
         trained = start.trained if start and start.trained else problem.dense.state
         spent = Spent.before(start, 0, [problem.dense])
         for step in rounds(levels, start):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, ClassVar
 
@@ -14,7 +14,7 @@ from glt.masks import SoftMasked, check_soft_masks
 from glt.problem import Problem
 from glt.registry import checked
 from glt.schedules.level import Level
-from glt.select import keep_top
+from glt.select import keep_top_drawn
 from glt.strategies.base import Taught
 from glt.strategies.rounds import Spent, rounds
 from glt.ticket import Ticket
@@ -51,24 +51,29 @@ class Masked(Taught):
         """What holds while masks are trained."""
         raise NotImplementedError
 
+    def check(self, problem: Problem, levels: Sequence[Level]) -> None:
+        """Levels ascend, and a soft mask of 0 is removal in this model."""
+        super().check(problem, levels)
+        check_soft_masks(problem.model(), problem.data, problem.edges)
+
     def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
         """Train masks, prune, rewind; and where a ticket is wanted, train it."""
         levels = list(levels)
-        problem.check(levels)
-        check_soft_masks(problem.model(), problem.data, problem.edges)
+        self.check(problem, levels)
         edges, weights = problem.masks(start)
         loss, teacher = self.taught(problem)
         objective = self.objective(problem, loss)
         spent = Spent.before(start, problem.recipe.epochs, teacher)
         for step in rounds(levels, start):
             level = step.level
+            seed = (problem.seed * ROUNDS + level.number) % 2**63
             soft = SoftMasked(
                 problem.model(),
                 problem.data,
                 problem.edges,
                 edges,
                 weights,
-                seed=problem.seed * ROUNDS + level.number,
+                seed=seed,
                 edge_options=self.edge_options,
             )
             masked = problem.fit(
@@ -81,7 +86,8 @@ class Masked(Taught):
             )
             spent += masked
             edge_scores, weight_scores = soft.scores(masked.state, edges)
-            edges = keep_top(edge_scores, problem.edges.count(level.graph_sparsity), edges)
+            # masks may end at their bounds, many at once: which of them go must not depend on the names of nodes
+            edges = keep_top_drawn(edge_scores, problem.edges.count(level.graph_sparsity), seed, edges)
             weights = largest_weights(weight_scores, level.weight_sparsity, weights)
             if step.wanted:
                 result = problem.fit(

@@ -30,7 +30,7 @@ class OneShotStrategy(PrunesWeights):
     def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
         """Each level by itself, from the dense model or from the initial weights."""
         levels = list(levels)
-        problem.check(levels)
+        self.check(problem, levels)
         edge_scores, looked = self.edge_scores(problem)
         loss, teacher = self.taught(problem)
         state, spent = problem.initial, teacher or looked

@@ -26,7 +26,7 @@ class TeddyStrategy(ChoosesEdges):
     def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
         """Score the edges once; then each level is one training from the initial weights."""
         levels = list(levels)
-        problem.check(levels)
+        self.check(problem, levels)
         scores, looked = self.edge_scores(problem)
         loss, teacher = self.taught(problem)
         for level in levels:
