@@ -38,7 +38,7 @@ class IMP(PrunesWeights):
         edges, weights = problem.masks(start)
         if start and start.trained is None:
             raise GltError(
-                f"the ticket of level {start.config['level']} was saved without trained weights: they say what goes"
+                f"the ticket of level {start.config['level']} was saved without trained weights, by which imp prunes"
             )
         trained = start.trained if start and start.trained else problem.dense.state
         spent = Spent.before(start, 0, [problem.dense])
