@@ -168,6 +168,11 @@ def recipe_of(ticket: Ticket) -> Recipe:
 
 
 def _said(config: dict[str, Any], part: str) -> Any:
+    if part not in config and part in ("train", "strategy"):
+        raise GltError(
+            f"the ticket does not say by what {part} it was found, and its controls need the same: glt run and "
+            "glt.find record it"
+        )
     if part not in config:
         raise GltError(
             f"the ticket does not name a built-in {part}: it was found on a user's own; control it in Python with "

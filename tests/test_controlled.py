@@ -210,6 +210,9 @@ def test_a_ticket_of_a_users_own_model_needs_model_and_data(sbm):
     ticket = glt.find(build("backbones", "gcn")(8, 3), sbm, 0.3, 0.5, recipe=glt.Recipe(epochs=2))
     refused("does not name a built-in dataset.*glt.controls", ticket)
     refused("does not name a built-in backbone.*glt.controls", ticket, sbm)
+    for part in ("train", "strategy"):
+        bare = replace(ticket, config={key: value for key, value in ticket.config.items() if key != part})
+        refused(f"by what {part} it was found.*glt.find", bare, sbm, model=build("backbones", "gcn"))
 
 
 @pytest.mark.parametrize("which", ["mlp", 5, {"name": "mlp"}, None, ["mpl"], ["mlp", "mlp"], [{"name": "mlp", "x": 1}]])

@@ -68,7 +68,7 @@ def sparsify(
     from glt.datasets import load
     from glt.edgelist import EdgeList, check_suffix, read, write
     from glt.errors import GltError
-    from glt.registry import build
+    from glt.registry import build, spec_of
     from glt.selection import Selection
     from glt.sparsify import keep_arcs
 
@@ -100,7 +100,8 @@ def sparsify(
     write(output, kept)
     if as_json:
         counts = {"arcs": int(keep.size), "arcs_kept": int(keep.sum())}
-        click.echo(json.dumps({"output": str(output), "scorer": scorer, "sparsity": sparsity, **counts}))
+        asked = {"scorer": scorer, "sparsity": sparsity, **spec_of(selection)}
+        click.echo(json.dumps({"output": str(output), **asked, **counts}))
     elif not quiet:
         asked = f"the best {per_node} of every node" if sparsity is None else f"asked to remove {sparsity:.4g}"
         click.echo(f"{output}: {int(keep.sum())} of {keep.size} arcs kept ({scorer}, {asked})")
