@@ -80,7 +80,7 @@ class Problem:
         self.edges = PrunableEdges.of(data.edge_index, data.num_nodes, undirected)
         self.undirected = undirected
         self._model = self._initialised(model)
-        self._early: dict[int, dict[str, Tensor]] = {}
+        self._early: dict[int, tuple[dict[str, Tensor], list[Cost]]] = {}
         self.initial = {k: v.detach().clone() for k, v in self._model.state_dict().items()}
 
     def _initialised(self, model: nn.Module | Callable[[int, int], nn.Module]) -> nn.Module:
@@ -125,14 +125,15 @@ class Problem:
         model.load_state_dict(state)
         return model
 
-    def early(self, fraction: float) -> Mapping[str, Tensor]:
-        """The state of the dense training after ``fraction`` (0 to 1) of its epochs, rounded; trained once."""
+    def early(self, fraction: float) -> tuple[Mapping[str, Tensor], list[Cost]]:
+        """(state of the dense training after ``fraction`` of its epochs, rounded; what that took); trained once."""
         epochs = round(fraction * self.recipe.epochs)
+        if not epochs:
+            return self.initial, []
         if epochs not in self._early:
             model = self.model()
-            if epochs:
-                self.fit(self.data, model=model, epochs=epochs, phase="dense, early")
-            self._early[epochs] = {k: v.detach().clone() for k, v in model.state_dict().items()}
+            result = self.fit(self.data, model=model, epochs=epochs, phase="dense, early")
+            self._early[epochs] = {k: v.detach().clone() for k, v in model.state_dict().items()}, [result]
         return self._early[epochs]
 
     def masks(self, ticket: Ticket | None = None) -> tuple[Tensor, Masks]:

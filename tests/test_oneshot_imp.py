@@ -135,3 +135,16 @@ def test_imp_does_not_go_on_from_a_ticket_without_trained_weights(sbm, tmp_path)
     start = Ticket.load(tmp_path / "bare.safetensors")
     with pytest.raises(GltError, match="level 1 was saved without trained weights"):
         next(build("strategies", "imp").tickets(p, list(LEVELS), start))
+
+
+@pytest.mark.parametrize(("name", "other"), [("imp", EPOCHS), ("oneshot", EPOCHS), ("random", 0)])
+def test_the_early_training_is_in_the_cost(name, other, sbm, tmp_path):
+    p = problem(sbm)
+    found = tickets(p, {"name": name, "rewind_to": 0.5})
+    rounds = (1, 2, 3) if name == "imp" else (1, 1, 1)
+    assert [t.metrics["search_epochs"] for t in found] == [EPOCHS // 2 + other + n * EPOCHS for n in rounds]
+    if name == "imp":
+        found[0].save(tmp_path / "level1.safetensors")
+        start = Ticket.load(tmp_path / "level1.safetensors")
+        again = build("strategies", {"name": name, "rewind_to": 0.5}).tickets(problem(sbm), list(LEVELS), start)
+        assert [t.metrics for t in again] == [t.metrics for t in found[1:]]

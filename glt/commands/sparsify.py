@@ -103,8 +103,8 @@ def sparsify(
         asked = {"scorer": scorer, "sparsity": sparsity, **spec_of(selection)}
         click.echo(json.dumps({"output": str(output), **asked, **counts}))
     elif not quiet:
-        asked = f"the best {per_node} of every node" if sparsity is None else f"asked to remove {sparsity:.4g}"
-        click.echo(f"{output}: {int(keep.sum())} of {keep.size} arcs kept ({scorer}, {asked})")
+        said = f"the best {per_node} of every node" if sparsity is None else f"asked to remove {sparsity:.4g}"
+        click.echo(f"{output}: {int(keep.sum())} of {keep.size} arcs kept ({scorer}, {said})")
 
 
 def _spec(text: str) -> Any:

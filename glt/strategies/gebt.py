@@ -81,7 +81,7 @@ class GEBT(Taught):
                 epochs=self.mask_epochs,
                 stop=bird,
             )
-            begin = rewound(problem, self.rewind_to, soft.model.state_dict())
+            begin, early = rewound(problem, self.rewind_to, soft.model.state_dict())
             result = problem.fit(
                 problem.subgraph(bird.edges),
                 model=problem.model_at(begin),
@@ -89,7 +89,7 @@ class GEBT(Taught):
                 constrain=partial(freeze_weights, masks=bird.weights),
                 phase=f"level {level.number}",
             )
-            ticket = problem.ticket(level, bird.edges, bird.weights, result, [*teacher, searched], begin)
+            ticket = problem.ticket(level, bird.edges, bird.weights, result, [*teacher, *early, searched], begin)
             ticket.metrics |= {"drawn_at": searched.epochs, "settled": bird.settled}
             yield ticket
 

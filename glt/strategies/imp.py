@@ -41,12 +41,13 @@ class IMP(PrunesWeights):
                 f"the ticket of level {start.config['level']} was saved without trained weights, by which imp prunes"
             )
         trained = start.trained if start and start.trained else problem.dense.state
-        spent = Spent.before(start, 0, [problem.dense])
+        _, early = rewound(problem, self.rewind_to, trained)  # in the cost of every ticket once
+        spent = Spent.before(start, sum(cost.epochs for cost in early), [problem.dense])
         for step in rounds(levels, start):
             level = step.level
             weights = self.prune(problem, problem.subgraph(edges), trained, level.weight_sparsity, weights, loss)
             edges = self.keep_edges(problem, edge_scores, level)
-            begin = rewound(problem, self.rewind_to, trained)
+            begin, early = rewound(problem, self.rewind_to, trained)
             result = problem.fit(
                 problem.subgraph(edges),
                 model=problem.model_at(begin),
@@ -55,5 +56,5 @@ class IMP(PrunesWeights):
                 phase=f"level {level.number}",
             )
             if step.wanted:
-                yield problem.ticket(level, edges, weights, result, [spent], begin)
+                yield problem.ticket(level, edges, weights, result, [spent, *early], begin)
             trained, spent = result.state, spent + result

@@ -40,7 +40,7 @@ class OneShotStrategy(PrunesWeights):
             edges = self.keep_edges(problem, edge_scores, level)
             graph = problem.subgraph(edges)
             weights = self.prune(problem, graph, state, level.weight_sparsity, loss=loss)
-            begin = rewound(problem, self.rewind_to, state)
+            begin, early = rewound(problem, self.rewind_to, state)
             result = problem.fit(
                 graph,
                 model=problem.model_at(begin),
@@ -48,4 +48,4 @@ class OneShotStrategy(PrunesWeights):
                 constrain=partial(freeze_weights, masks=weights),
                 phase=f"level {level.number}",
             )
-            yield problem.ticket(level, edges, weights, result, spent, begin)
+            yield problem.ticket(level, edges, weights, result, [*spent, *early], begin)

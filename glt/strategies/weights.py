@@ -12,7 +12,7 @@ from torch_geometric.data import Data
 from glt.allocate import allocate
 from glt.constraints import Masks
 from glt.losses import Loss, cross_entropy
-from glt.problem import Problem
+from glt.problem import Cost, Problem
 from glt.pruners.base import Pruning
 from glt.registry import checked
 from glt.strategies.base import ChoosesEdges
@@ -61,8 +61,8 @@ class PrunesWeights(ChoosesEdges):
         return allocate(self.pruner(pruning), sparsity, self.allocation, self.floor, alive)
 
 
-def rewound(problem: Problem, to: float | str, trained: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The state that training starts from again; see :data:`RewindTo`."""
-    if to == "none":
-        return trained
-    return problem.early(float(to)) if to else problem.initial
+def rewound(
+    problem: Problem, to: float | str, trained: Mapping[str, Tensor]
+) -> tuple[Mapping[str, Tensor], list[Cost]]:
+    """(the state that training starts from again, what it cost to get there); see :data:`RewindTo`."""
+    return (trained, []) if to == "none" else problem.early(float(to))
