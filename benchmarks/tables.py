@@ -137,7 +137,7 @@ def findings(records: Sequence[Record]) -> str:
     tests: dict[tuple[str, str, int], dict[str, dict[int, float]]] = {}
     tracks = {r["config_id"]: r["track"] for r in records if r["status"] == "ok" and r["level"]}
     for r in records:
-        if r["status"] == "ok" and r["backbone"] == "gcn" and r["level"] in (10, 20):
+        if r["status"] == "ok" and r["backbone"] == "gcn" and r["level"] in (10, 20) and r["method"] == "teddy":
             scorer = r["config"]["strategy"].get("scorer", {}).get("name", "teddy")
             point = (r["dataset"], tracks[r["config_id"]], r["level"])
             tests.setdefault(point, {}).setdefault(scorer, {})[r["seed"]] = r["test"]
