@@ -60,7 +60,7 @@ def at_ends(values: Tensor, edge_index: Tensor, how: Literal["add", "multiply"])
 
 
 def transposed(x: Tensor) -> Tensor:
-    """A contiguous copy of ``x.t()``, float [n, m]; the longer side in pieces, which halves the time on CPU."""
+    """A contiguous copy of ``x.t()``, float [n, m]; the longer side in pieces on CPU, for the cache."""
     if x.device.type != "cpu":
         return x.t().contiguous()
     out = x.new_empty(x.size(1), x.size(0))

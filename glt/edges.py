@@ -29,6 +29,22 @@ def check_edge_index(edge_index: Tensor, num_nodes: int) -> None:
             )
 
 
+def pair_up(edge_index: Tensor, num_nodes: int, undirected: bool = True) -> tuple[Tensor, Tensor]:
+    """The different pairs among the arcs: (int64 [arcs], the pair of each arc, -1 for self-loops; int64 [2, pairs]).
+
+    Pairs are (min, max), sorted; directed: (source, target). O(arcs log arcs). Raises GltError for a bad index.
+    """
+    check_edge_index(edge_index, num_nodes)
+    source, target = edge_index
+    loop = source == target
+    low, high = (torch.minimum(source, target), torch.maximum(source, target)) if undirected else edge_index
+    key = low * num_nodes + high
+    ids, pair = torch.unique(key[~loop], return_inverse=True)
+    pair_of_arc = torch.full_like(source, -1)
+    pair_of_arc[~loop] = pair
+    return pair_of_arc, torch.stack([ids // max(num_nodes, 1), ids % max(num_nodes, 1)])
+
+
 @dataclass(frozen=True)
 class PrunableEdges:
     """The prunable units of a graph.
@@ -56,17 +72,10 @@ class PrunableEdges:
         Raises:
             GltError: an index out of range, or ``undirected`` and an arc without its reverse.
         """
-        check_edge_index(edge_index, num_nodes)
-        source, target = edge_index
-        loop = source == target
-        low, high = (torch.minimum(source, target), torch.maximum(source, target)) if undirected else edge_index
-        key = low * num_nodes + high
-        ids, edge = torch.unique(key[~loop], return_inverse=True)
-        edge_of_arc = torch.full_like(source, -1)
-        edge_of_arc[~loop] = edge
-        pairs = torch.stack([ids // max(num_nodes, 1), ids % max(num_nodes, 1)])
+        edge_of_arc, pairs = pair_up(edge_index, num_nodes, undirected)
         if undirected:
-            _check_both_directions(edge_index[:, ~loop], edge, pairs)
+            proper = edge_of_arc >= 0
+            _check_both_directions(edge_index[:, proper], edge_of_arc[proper], pairs)
         return cls(edge_of_arc, pairs, num_nodes, undirected)
 
     @property

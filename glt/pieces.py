@@ -1,4 +1,4 @@
-"""Long arrays in pieces: temporaries that stay in the cache cost a fraction of those that meet fresh memory."""
+"""Long arrays in pieces, so that temporaries stay in the cache and no fresh memory is touched."""
 
 from __future__ import annotations
 

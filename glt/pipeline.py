@@ -11,7 +11,7 @@ from pathlib import Path
 from torch_geometric.data import Data
 
 from glt.config import Config
-from glt.controlled import Subject, control, teaching_of
+from glt.controlled import control, teaching_of
 from glt.errors import TrainingError
 from glt.forward import Forward
 from glt.measured import measured
@@ -19,6 +19,7 @@ from glt.problem import Problem
 from glt.provenance import provenance
 from glt.results import Record, Results
 from glt.schedules.level import Level
+from glt.subject import Subject
 from glt.ticket import Ticket
 from glt.train import FitResult
 

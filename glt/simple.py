@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Data
 
-from glt.edges import check_edge_index
+from glt.edges import pair_up
 
 Ints = NDArray[np.int64]
 
@@ -36,14 +36,8 @@ class SimpleGraph:
     def of(cls, data: Data) -> SimpleGraph:
         """From ``data.edge_index``, int64 [2, arcs]. O(arcs log arcs), on the CPU."""
         nodes = int(data.num_nodes or 0)
-        check_edge_index(data.edge_index, nodes)
-        source, target = data.edge_index.cpu().numpy()
-        proper = source != target
-        key = np.minimum(source, target) * nodes + np.maximum(source, target)
-        ids, edge = np.unique(key[proper], return_inverse=True)
-        edge_of_arc = np.full(source.size, -1)
-        edge_of_arc[proper] = edge
-        return cls(ids // max(nodes, 1), ids % max(nodes, 1), edge_of_arc, nodes)
+        edge_of_arc, (low, high) = pair_up(data.edge_index.cpu(), nodes)
+        return cls(low.numpy(), high.numpy(), edge_of_arc.numpy(), nodes)
 
     @property
     def num_edges(self) -> int:

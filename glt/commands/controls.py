@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from glt.controlled import Subject
     from glt.results import Record
+    from glt.subject import Subject
 
 
 @click.command()
@@ -43,8 +43,8 @@ def controls(
     """  # noqa: D301 - click reads the backspace
     from glt.commands import device as machine
     from glt.config import controls_of
-    from glt.controlled import Subject
     from glt.paired import compare
+    from glt.subject import Subject
     from glt.tables import control_table
 
     pieces = controls_of(wanted or "all")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from glt.errors import GltError
 from glt.losses import DistilNodes, Loss, distilled
+from glt.masks import check_soft_masks
 from glt.problem import Cost, Problem
 from glt.registry import build, checked
 from glt.schedules.level import Level
@@ -50,6 +51,8 @@ class Taught:
     ] = "all"
 
     iterative: ClassVar[bool] = False
+    soft_masks: ClassVar[bool] = False
+    """Whether edges are soft-masked, which not every layer can be."""
 
     def __post_init__(self) -> None:
         """Build the pieces that are named now, so that a bad one is an error before anything runs."""
@@ -63,10 +66,12 @@ class Taught:
         return self.distil if self.weight else "none"
 
     def check(self, problem: Problem, levels: Sequence[Level]) -> None:
-        """Every level leaves an edge and a weight; the levels of an iterative search ascend."""
+        """Every level leaves an edge and a weight, iterative ones ascend, and a soft mask of 0 is removal here."""
         problem.check(levels)
         if self.iterative:
             list(rounds(levels))
+        if self.soft_masks:
+            check_soft_masks(problem.model(), problem.data, problem.edges)
 
     def taught(self, problem: Problem) -> tuple[Loss | None, list[Cost]]:
         """(loss, what the teacher cost); None is cross-entropy alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Annotated, ClassVar
 
@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from glt.arrays import count
 from glt.constraints import Masks, freeze_weights, largest_weights, prunable_weights
 from glt.errors import TrainingError
-from glt.masks import SoftMasked, Sparsifying, check_soft_masks
+from glt.masks import SoftMasked, Sparsifying
 from glt.problem import Problem
 from glt.registry import register
 from glt.schedules.level import Level
@@ -48,17 +48,13 @@ class GEBT(Taught):
     """
 
     iterative: ClassVar[bool] = False
+    soft_masks: ClassVar[bool] = True
 
     threshold: Annotated[float, Field(ge=0, description="mask distance below which masks have settled")] = 0.1
     rho: Annotated[float, Field(ge=0, description="weight of the proximal term on edge values")] = 1e-3
     edge_lr: Annotated[float, Field(gt=0, description="learning rate of edge values")] = 1e-3
     mask_epochs: MaskEpochs = None
     rewind_to: RewindTo = "none"
-
-    def check(self, problem: Problem, levels: Sequence[Level]) -> None:
-        """A soft mask of 0 is removal in this model."""
-        super().check(problem, levels)
-        check_soft_masks(problem.model(), problem.data, problem.edges)
 
     def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
         """Per level: train until the masks settle, prune, go on."""

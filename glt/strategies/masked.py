@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar
 
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from glt.constraints import freeze_weights, largest_weights
 from glt.losses import Loss
-from glt.masks import SoftMasked, check_soft_masks
+from glt.masks import SoftMasked
 from glt.problem import Problem
 from glt.registry import checked
 from glt.schedules.level import Level
@@ -35,6 +35,7 @@ class Masked(Taught):
     """
 
     iterative: ClassVar[bool] = True
+    soft_masks: ClassVar[bool] = True
 
     mask_epochs: MaskEpochs = None
 
@@ -50,11 +51,6 @@ class Masked(Taught):
     def constraint(self) -> Constrain:
         """What holds while masks are trained."""
         raise NotImplementedError
-
-    def check(self, problem: Problem, levels: Sequence[Level]) -> None:
-        """Levels ascend, and a soft mask of 0 is removal in this model."""
-        super().check(problem, levels)
-        check_soft_masks(problem.model(), problem.data, problem.edges)
 
     def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
         """Train masks, prune, rewind; and where a ticket is wanted, train it."""

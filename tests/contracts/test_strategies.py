@@ -22,7 +22,6 @@ from glt.ticket import Ticket
 from glt.train import Recipe
 
 FINDS_NOTHING = {"dense"}  # has no level besides the dense one, which every run has
-SOFT = {"ugs", "wd_glt", "wd_glt_joint", "gebt"}  # train masks, which a model that gathers by itself cannot have
 QUICK = Recipe(epochs=4, lr=0.05)
 LEVELS = [Level(2, 0.15, 0.3), Level(5, 0.333, 0.0), Level(7, 0.0, 0.77), Level(9, 0.61, 0.9)]
 ASCENDING = [Level(2, 0.15, 0.0), Level(5, 0.333, 0.3), Level(7, 0.333, 0.77), Level(9, 0.61, 0.9)]
@@ -159,7 +158,7 @@ def test_the_metric_is_of_this_very_object(name, data):
 
 @searching
 def test_edge_masks_are_nested_along_a_schedule(name, data):
-    if name in SOFT and not get("strategies", name).iterative:
+    if get("strategies", name).soft_masks and not get("strategies", name).iterative:
         pytest.skip("trained masks, anew at every level")
     _, found = tickets(name, data, PATH)
     for one, two in pairwise(found):
@@ -271,7 +270,7 @@ def test_every_backbone_can_be_searched(name, kind, data):
 @pytest.mark.parametrize("kind", MODULES)
 def test_a_users_own_module_is_searched_and_not_touched(name, kind, data):
     module = MODULES[kind]().eval()
-    if kind == "plain" and name in SOFT:
+    if kind == "plain" and get("strategies", name).soft_masks:
         with pytest.raises(GltError, match=r"the model cannot be soft-masked.* a strategy without soft masks"):
             find(module, data, 0.25, 0.5, strategy=name, recipe=QUICK)
         return
