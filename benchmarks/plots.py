@@ -43,11 +43,7 @@ def plot_methods(path: Path, found: Found, place: tuple[str, str]) -> bool:
     panels = figure.subplots(1, len(TEACHERS), sharex=True, sharey=True)
     ticks = [f"{100 * level.graph_sparsity:.0f} / {100 * level.weight_sparsity:.0f}" for level in levels(*place)]
     at = [100 * level.graph_sparsity for level in levels(*place)]
-    seeds = (
-        f"{SEEDS} seeds or more"
-        if any(row.seeds > SEEDS for rows in curves.values() for row in rows)
-        else f"{SEEDS} seeds"
-    )
+    more = " or more" if any(row.seeds > SEEDS for rows in curves.values() for row in rows) else ""
     shown = {}
     for axes, teacher in zip(panels, TEACHERS, strict=True):
         shown["dense"] = axes.axhline(100 * base.test, color="black", linestyle="--", linewidth=1)
@@ -63,7 +59,7 @@ def plot_methods(path: Path, found: Found, place: tuple[str, str]) -> bool:
         if not any(t == teacher for _, t in curves):
             axes.text(0.5, 0.5, "not yet measured", transform=axes.transAxes, ha="center", color="#777777")
     panels[0].set_ylabel("test accuracy, %")
-    figure.suptitle(f"{title(*place)}: mean and standard deviation of {seeds}", fontsize=11)
+    figure.suptitle(f"{title(*place)}: mean and standard deviation of {SEEDS} seeds{more}", fontsize=11)
     order = [name for name in dict.fromkeys((*NAMES.values(), "dense", *shown)) if name in shown]
     figure.legend([shown[n] for n in order], order, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     with atomic(path) as temporary:
