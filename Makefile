@@ -19,7 +19,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint types format bench-speed bench-accuracy readme clean FORCE
+.PHONY: help setup demo test lint types format bench-speed bench-accuracy bench-controls readme clean FORCE
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -53,10 +53,13 @@ format: $(READY)  ## let ruff mend what it can
 bench-speed: $(READY)  ## time glt against other implementations
 	$(BIN)/python benchmarks/speed.py $(ARGS)
 
-bench-accuracy: $(READY)  ## measure tickets and their controls; takes hours
+bench-accuracy: $(READY)  ## measure the tickets of every method; takes hours
 	$(BIN)/python benchmarks/accuracy.py $(ARGS)
 
-readme: $(READY)  ## write the README's tables from benchmarks/results
+bench-controls: $(READY)  ## measure the controls of those tickets; takes hours
+	$(BIN)/python benchmarks/controls.py $(ARGS)
+
+readme: $(READY)  ## write the tables and plots from benchmarks/results
 	$(BIN)/python benchmarks/tables.py $(ARGS)
 
 clean:  ## remove .venv, caches and build outputs; runs/ stays

@@ -1,8 +1,9 @@
 """Accuracy of TEDDY and of what it has to beat: ``python benchmarks/accuracy.py [NAME ...]``.
 
-Three groups: the published setting (``teddy-DATASET-BACKBONE``), TEDDY and random edges by what the teacher may say
-(``random-held-out-cora``, ...), and every method by the same (``ugs-held-out-cora-gcn``, ...; teddy, ugs, imp on
-TEDDY's edges, and random; ``alone`` is without a teacher), all at the same sparsities.
+Three groups: the published setting (``teddy-DATASET-BACKBONE``); every method by what the teacher may say
+(``ugs-held-out-cora-gcn``, ...; ``alone`` is without one), all at the same sparsities; and what searches cost besides
+those (``gebt-alone-cora-gcn``, ...). ``random-edges`` is TEDDY's own training on random edges, ``random`` has random
+weights too, ``imp`` has TEDDY's edges.
 
 Every configuration appends its records to ``benchmarks/results/accuracy.jsonl`` and its tickets to
 ``runs/benchmarks``; finished points are not repeated, so the command may be interrupted and given again. The test
@@ -11,6 +12,7 @@ metric is read at the best validation epoch; nothing is tuned here.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import click
@@ -24,44 +26,47 @@ from glt.results import Results
 
 HERE = Path(__file__).resolve().parent
 TABLE = [f"teddy-{dataset}-{backbone}" for dataset in ("cora", "citeseer", "pubmed") for backbone in ("gcn", "gin")]
-FEW = "schedule.levels=[5,10,15,20]"
-CONTROLS = {
-    f"{name}-{dataset}": (f"teddy-{dataset}-gcn", *overrides, FEW)
-    for dataset in ("cora", "citeseer")
-    for name, overrides in {
-        "random": ("strategy.scorer=random",),
-        "teddy-held-out": ("strategy.distil=held_out",),
-        "random-held-out": ("strategy.distil=held_out", "strategy.scorer=random"),
-        "teddy-alone": ("strategy.weight=0",),
-        "random-alone": ("strategy.weight=0", "strategy.scorer=random"),
-    }.items()
+METHODS = {
+    "teddy": ("teddy", ()),
+    "random-edges": ("teddy", ("strategy.scorer=random",)),
+    "ugs": ("ugs", ()),
+    "imp": ("teddy", ("strategy=imp",)),
+    "random": ("teddy", ("strategy=random",)),
 }
-METHODS = ("teddy", "ugs", "imp", "random")
+"""Of every method: whose files of configs/ it starts from, and what is different."""
 TEACHERS = {
     "alone": ("strategy.weight=0",),
     "held-out": ("strategy.weight=10", "strategy.distil=held_out"),
     "all": ("strategy.weight=10", "strategy.distil=all"),
 }
 PLACES = [("cora", "gcn"), ("citeseer", "gcn"), ("pubmed", "gcn"), ("cora", "gin"), ("cora", "gat")]
+SAME = ("schedule.weight_rate=0.1", "schedule.levels=[5,10,15,20]")
 COMPARED = {
-    f"{method}-{teacher}-{dataset}-{backbone}": (
-        f"{'ugs' if method == 'ugs' else 'teddy'}-{dataset}-{backbone}",
-        *(() if method in ("teddy", "ugs") else (f"strategy={method}",)),
-        *overrides,
-        "schedule.weight_rate=0.1",
-        "schedule.levels=[5,10,15,20]",
-    )
+    f"{method}-{teacher}-{dataset}-{backbone}": (f"{base}-{dataset}-{backbone}", *changes, *overrides, *SAME)
     for dataset, backbone in PLACES
     for teacher, overrides in TEACHERS.items()
-    for method in METHODS
+    for method, (base, changes) in METHODS.items()
     if not (method == "teddy" and teacher == "all" and f"teddy-{dataset}-{backbone}" in TABLE)
 }
-"""Without TEDDY taught by all nodes, which the table has; held-out and alone are the controls' own on two datasets."""
+"""Without TEDDY taught by all nodes, which the table has."""
+SEARCHES = {
+    "gebt-alone-cora-gcn": ("gebt-cora-gcn", *SAME),
+    "wd_glt_joint-alone-cora-gcn": ("wd-glt-joint-cora-gcn", *SAME, "schedule.levels=[5]"),
+    "wd_glt-alone-cora-gcn": ("wd-glt-cora-gcn", *SAME, "schedule.levels=[5]"),
+}
+"""WD-GLT to level 5 alone: an epoch of it compares all pairs of nodes."""
 
 
+def compared(method: str, teacher: str, dataset: str, backbone: str) -> str:
+    """Name of the configuration."""
+    name = f"{method}-{teacher}-{dataset}-{backbone}"
+    return name if name in COMPARED or name in SEARCHES else f"{method}-{dataset}-{backbone}"
+
+
+@functools.cache
 def experiments() -> dict[str, Config]:
     """Every configuration of the benchmark by name; most are files of configs/ with single options changed."""
-    named = {name: (name,) for name in TABLE} | CONTROLS | COMPARED
+    named = {name: (name,) for name in TABLE} | COMPARED | SEARCHES
     return {
         name: Config.load(HERE.parent / "configs" / f"{base}.yaml", overrides)
         for name, (base, *overrides) in named.items()

@@ -1,55 +1,41 @@
-"""The README's tables and plots, made of the committed records: ``python benchmarks/tables.py [--check]``.
+"""The documents' tables and plots, made of the committed records: ``python benchmarks/tables.py [--check]``.
 
-Text between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in README.md is replaced by the table of that name. With
-``--check`` nothing is written; the exit code is 1 when the README says anything else than the records.
+Text between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in README.md and benchmarks/RESULTS.md is replaced by the table of
+that name. With ``--check`` nothing is written; the exit code is 1 when a document says anything else than the records.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
-import numpy as np
+import compared
+from accuracy import PLACES, TABLE, experiments
+from found import Found
+from plots import plot_methods
+from wording import BACKBONES, DATASETS, percent, provenance
 
 from glt.files import atomic
-from glt.plot import plot_accuracy
 from glt.results import Record, Results
-from glt.summary import Row, bootstrap, summarise
+from glt.summary import summarise
 from glt.tables import COLUMNS, cells, markdown
 
 HERE = Path(__file__).resolve().parent
-README = HERE.parent / "README.md"
-DATASETS = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed"}
-BACKBONES = {"gcn": "GCN", "gin": "GIN", "gin-1": "GIN, 1-layer MLP", "gat": "GAT", "sage": "SAGE"}
-EDGES = {"teddy": "TEDDY", "random": "random"}
-SEEDS = 5
-"""Rows with fewer seeds are not shown."""
-TEACHER = {"all": "all nodes", "held_out": "held-out", "none": "none"}
-
-
-def percent(row: Row) -> str:
-    """Mean and spread of the test metric."""
-    return f"{100 * row.test:.1f} ± {100 * row.spread:.1f}"
-
-
-def curves(records: Sequence[Record]) -> dict[tuple[str, str, str, str], list[Row]]:
-    """Rows by (dataset, backbone, edge scorer, teacher), each of one configuration."""
-    groups: dict[tuple[str, str, str, str], list[Record]] = {}
-    tracks = {r["config_id"]: r["track"] for r in records if r["status"] == "ok" and r["level"]}
-    for r in records:
-        if r["config"]["strategy"]["name"] != "teddy":
-            continue
-        scorer = r["config"]["strategy"].get("scorer", {}).get("name", "teddy")
-        groups.setdefault((r["dataset"], r["backbone"], scorer, tracks.get(r["config_id"], "?")), []).append(r)
-    return {key: summarise(group) for key, group in groups.items()}
+README, RESULTS = HERE.parent / "README.md", HERE / "RESULTS.md"
 
 
 def accuracy(records: Sequence[Record]) -> str:
     """The published setting on every dataset and backbone."""
-    found = {(d, b): rows for (d, b, s, t), rows in curves(records).items() if (s, t) == ("teddy", "all")}
+    groups: dict[tuple[str, str], list[Record]] = {}
+    published = {experiments()[name].id for name in TABLE}
+    records = [r for r in records if r["config_id"] in published]
+    for r in records:
+        groups.setdefault((r["dataset"], r["backbone"]), []).append(r)
+    found = {place: summarise(group) for place, group in groups.items()}
     levels = [1, 5, 10, 15, 20]
     sparsities = {row.level: row for rows in found.values() for row in rows}
     header = ["dataset, backbone", "dense"]
@@ -66,27 +52,6 @@ def accuracy(records: Sequence[Record]) -> str:
                 lines.append([name, *(percent(row) if row else "" for row in shown)])
                 lines.append(["&nbsp; last epoch", *(f"{100 * row.last:.1f}" if row else "" for row in shown)])
     return markdown(header, lines) + "\n\n" + provenance(records)
-
-
-def controls(records: Sequence[Record]) -> str:
-    """GCN with TEDDY's edges and with random ones, by what the teacher may say."""
-    header = ["dataset", "teacher's outputs on", "edges", "level 10", "against dense", "level 20", "against dense"]
-    lines = []
-    for (dataset, backbone, scorer, teacher), rows in sorted(curves(records).items(), key=_order):
-        by_level = {row.level: row for row in rows}
-        complete = all(by_level[n].seeds >= SEEDS for n in (10, 20) if n in by_level) and {10, 20} <= set(by_level)
-        if backbone == "gcn" and dataset in ("cora", "citeseer") and complete:
-            line = [DATASETS[dataset], TEACHER[teacher], EDGES[scorer]]
-            for level in (10, 20):
-                row = by_level[level]
-                line += [percent(row), f"{100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}]"]
-            lines.append(line)
-    return markdown(header, lines)
-
-
-def _order(item: tuple[tuple[str, str, str, str], object]) -> tuple[int, int, int]:
-    dataset, _, scorer, teacher = item[0]
-    return list(DATASETS).index(dataset), list(TEACHER).index(teacher), list(EDGES).index(scorer)
 
 
 def epoch(records: Sequence[Record]) -> str:
@@ -130,32 +95,6 @@ def scoring(records: Sequence[Record]) -> str:
             [f"{size:,}", f"{r['ours']:.0f}", f"{r['arcs_per_s'] / 1e6:.1f}", f"{r['extra_bytes_per_arc']:.0f}", *nk]
         )
     return markdown(header, lines) + "\n\n" + provenance(list(rows.values()))
-
-
-def findings(records: Sequence[Record]) -> str:
-    """What the score itself is worth: TEDDY's edges against random ones, everything else equal, paired by seed."""
-    tests: dict[tuple[str, str, int], dict[str, dict[int, float]]] = {}
-    tracks = {r["config_id"]: r["track"] for r in records if r["status"] == "ok" and r["level"]}
-    for r in records:
-        if r["status"] == "ok" and r["backbone"] == "gcn" and r["level"] in (10, 20) and r["method"] == "teddy":
-            scorer = r["config"]["strategy"].get("scorer", {}).get("name", "teddy")
-            point = (r["dataset"], tracks[r["config_id"]], r["level"])
-            tests.setdefault(point, {}).setdefault(scorer, {})[r["seed"]] = r["test"]
-    header = ["TEDDY's edges minus random edges, points", "level 10", "level 20"]
-    lines = []
-    for dataset in DATASETS:
-        for teacher, said in TEACHER.items():
-            gaps = []
-            for level in (10, 20):
-                pair = tests.get((dataset, teacher, level), {})
-                seeds = sorted(set(pair.get("teddy", {})) & set(pair.get("random", {})))
-                if len(seeds) >= SEEDS:
-                    gap = 100 * np.array([pair["teddy"][seed] - pair["random"][seed] for seed in seeds])
-                    low, high = bootstrap(gap)
-                    gaps.append(f"{gap.mean():+.1f} [{low:+.1f}, {high:+.1f}]")
-            if len(gaps) == 2:
-                lines.append([f"{DATASETS[dataset]}, teacher's outputs on: {said}", *gaps])
-    return markdown(header, lines)
 
 
 def search(records: Sequence[Record]) -> str:
@@ -202,30 +141,25 @@ def demo(records: Sequence[Record]) -> str:
     return f"```\n{text}\n```\n\n" + provenance(records)
 
 
-def provenance(records: Sequence[Record]) -> str:
-    """One line: seeds, hardware, versions, commits."""
-
-    def values(key: str) -> str:
-        return ", ".join(sorted({str(r[key]) for r in records if r.get(key) is not None}))
-
-    seeds = {r["seed"] for r in records if "seed" in r}
-    head = f"{len(seeds)} seeds, mean ± standard deviation; " if seeds else ""
-    return (
-        f"<sub>{head}{values('device')}, {values('threads')} thread(s); glt {values('glt')} at {values('commit')}, "
-        f"torch {values('torch')}, PyG {values('pyg')}, Python {values('python')}.</sub>"
-    )
-
-
 TABLES: dict[str, tuple[str, Callable[[Sequence[Record]], str]]] = {
     "accuracy": ("accuracy.jsonl", accuracy),
-    "controls": ("accuracy.jsonl", controls),
-    "findings": ("accuracy.jsonl", findings),
     "demo": ("demo.jsonl", demo),
     "epoch": ("speed.jsonl", epoch),
     "scoring": ("speed.jsonl", scoring),
     "search": ("speed.jsonl", search),
     "memory": ("speed.jsonl", memory),
 }
+COMPARISONS: dict[str, Callable[[Found], str]] = {
+    "methods": compared.summary,
+    "gains": compared.gains,
+    "searches": compared.searches,
+}
+DETAILS: dict[str, Callable[[Found], str]] = {
+    f"{name}-{'-'.join(place)}": functools.partial(make, place=place)
+    for place in PLACES
+    for name, make in (("methods", compared.methods), ("parts", compared.parts))
+}
+"""What the README says of one kind of records, and of all methods; what RESULTS.md says of every place."""
 
 
 def records_of(name: str) -> list[Record]:
@@ -236,34 +170,40 @@ def records_of(name: str) -> list[Record]:
     return list(latest.values())
 
 
-def rendered(text: str) -> str:
-    """``text`` with every table made anew."""
-    for name, (file, make) in TABLES.items():
-        block = f"<!-- {name} -->\n{make(records_of(file))}\n<!-- /{name} -->"
+def documents(found: Found) -> dict[Path, str]:
+    """Every document with its tables made anew."""
+    made = {name: make(records_of(file)) for name, (file, make) in TABLES.items()}
+    made |= {name: make(found) for name, make in COMPARISONS.items()}
+    details = {name: make(found) for name, make in DETAILS.items()}
+    return {path: filled(path, tables) for path, tables in ((README, made), (RESULTS, details))}
+
+
+def filled(path: Path, tables: Mapping[str, str]) -> str:
+    """The text of a document with every table in its place."""
+    text = path.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        block = f"<!-- {name} -->\n{table}\n<!-- /{name} -->"
         text, count = re.subn(rf"<!-- {name} -->.*?<!-- /{name} -->", lambda _, b=block: b, text, flags=re.DOTALL)
         if count != 1:
-            raise click.ClickException(f"README.md needs one place for the table {name!r}, it has {count}")
+            raise click.ClickException(f"{path.name} needs one place for the table {name!r}, it has {count}")
     return text
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Write nothing; fail when the README differs from the records.")
+@click.option("--check", is_flag=True, help="Write nothing; fail when a document differs from the records.")
 def main(check: bool) -> None:
-    """Write the README's tables and plots."""
-    text = README.read_text(encoding="utf-8")
-    new = rendered(text)
+    """Write the tables and plots of README.md and benchmarks/RESULTS.md."""
+    controls = [r for r in Results(HERE / "results" / "controls.jsonl") if r.get("control")]
+    found = Found(records_of("accuracy.jsonl"), controls)
+    texts = documents(found)
+    old = [path.name for path, text in texts.items() if text != path.read_text(encoding="utf-8")]
     if check:
-        sys.exit(0 if new == text else "README.md differs from benchmarks/results: run python benchmarks/tables.py")
-    with atomic(README) as temporary:
-        temporary.write_text(new, encoding="utf-8")
-    found = curves(records_of("accuracy.jsonl"))
-    for dataset, title in DATASETS.items():
-        lines = {
-            f"{EDGES[s]} edges, teacher on {TEACHER[t]}" if t != "none" else f"{EDGES[s]} edges, no teacher": rows
-            for (d, b, s, t), rows in sorted(((k, v) for k, v in found.items() if k[0] == dataset), key=_order)
-            if b == "gcn" and min(row.seeds for row in rows) >= SEEDS
-        }
-        plot_accuracy(HERE / "results" / f"{dataset}-gcn.png", lines, f"{title}, GCN-512, 5 seeds")
+        sys.exit(f"{' and '.join(old)} differ from benchmarks/results: run python benchmarks/tables.py" if old else 0)
+    for path, text in texts.items():
+        with atomic(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    for place in PLACES:
+        plot_methods(HERE / "results" / f"{'-'.join(place)}.png", found, place)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,259 @@
+"""The comparison of methods: its tables and pictures from made-up records, its controls from small real tickets."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from glt.config import Config
+from glt.pipeline import Run
+from glt.pipeline import run as search
+from glt.results import Results
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+import accuracy
+import compared
+import controls
+from found import LEVELS, Found, wanted
+from plots import plot_methods
+
+CORA = ("cora", "gcn")
+
+
+def record(where, level, seed, test, **changes):
+    """A finished point of a configuration; the last epoch is a point worse, dense is at 0.8."""
+    config = accuracy.experiments()[accuracy.compared(*where)]
+    return {
+        "config": config.spec(),
+        "seed": seed,
+        "level": level,
+        "status": "ok",
+        "val": test,
+        "test": test,
+        "last_test": test - 0.01,
+        "dense_test": 0.8,
+        "graph_sparsity": 1 - 0.95**level,
+        "weight_sparsity": 1 - 0.9**level,
+        "search_epochs": 200 * max(level, 1),
+        "search_s": 2.0 * max(level, 1),
+        **changes,
+    }
+
+
+def points(method, teacher="alone", test=0.8, seeds=5, place=CORA, levels=(0, *LEVELS), **changes):
+    where = (method, teacher, *place)
+    wobble = [0.001 * (seed % 2) for seed in range(seeds)]
+    return [record(where, n, s, (test if n else 0.8) + wobble[s], **changes) for n in levels for s in range(seeds)]
+
+
+def control(name, method="teddy", teacher="alone", test=0.8, levels=LEVELS, **changes):
+    spec = {"control": name, "control_spec": {"name": name}, "ticket_sha256": "x", **changes}
+    return points(method, teacher, test, levels=levels, **spec)
+
+
+def cells(table, *start):
+    """The cells of the first line that begins with these."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    return next(line for line in lines if tuple(line[: len(start)]) == start)
+
+
+# --- finding
+
+
+def test_four_seeds_are_not_shown():
+    assert Found(points("teddy")).row(("teddy", "alone", *CORA), 5).seeds == 5
+    assert Found(points("teddy", seeds=4)).row(("teddy", "alone", *CORA), 5) is None
+
+
+def test_other_levels_are_the_same_search_and_other_options_are_not():
+    few = points("teddy")
+    for r in few:
+        r["config"]["schedule"] = {**r["config"]["schedule"], "levels": [10, 20]}
+    assert Found(few).point(("teddy", "alone", *CORA), 10)
+    for r in few:
+        r["config"]["schedule"] = {**r["config"]["schedule"], "weight_rate": 0.3}
+    assert not Found(few).point(("teddy", "alone", *CORA), 10)
+
+
+def test_teddy_taught_by_all_nodes_is_the_published_one():
+    assert accuracy.compared("teddy", "all", *CORA) == "teddy-cora-gcn"
+    assert accuracy.compared("teddy", "all", "cora", "gat") == "teddy-all-cora-gat"
+    assert Found(points("teddy", "all")).point(("teddy", "all", *CORA), 20)
+
+
+def test_every_name_is_a_configuration():
+    known = accuracy.experiments()
+    names = [accuracy.compared(m, t, *p) for m in accuracy.METHODS for t in accuracy.TEACHERS for p in accuracy.PLACES]
+    assert set(names) < set(known) and len(set(names)) == 75
+    assert set(controls.ASKED) < set(known)
+    assert len({known[name].id for name in names}) == 75, "two names of one search"
+
+
+# --- tables
+
+
+def test_the_best_at_the_last_level_comes_first_whatever_it_is():
+    found = Found([*points("teddy", test=0.7), *points("ugs", test=0.75)], control("width_matched", test=0.79))
+    table = compared.methods(found, CORA)
+    names = [line.split("|")[1].strip() for line in table.splitlines() if "| no teacher |" in line]
+    assert names == ["*narrower dense network*", "UGS", "TEDDY"]
+
+
+def test_a_line_of_methods_by_hand():
+    line = cells(compared.methods(Found(points("ugs", "all", test=0.75)), CORA), "UGS")
+    assert line[1:6] == ["all nodes", "75.0 ± 0.1", "75.0 ± 0.1", "75.0 ± 0.1", "75.0 ± 0.1"]
+    assert line[6] == line[7] == "-5.0 [-5.0, -4.9]"  # 0.75 and 0.751 beside 0.8
+    assert line[8] == "20", "20 times 200 epochs beside 200"
+
+
+def test_the_mlp_stands_at_every_level():
+    found = Found(points("teddy"), control("mlp", levels=(20,), test=0.6))
+    assert cells(compared.methods(found, CORA), "*MLP, no graph*")[2:6] == ["60.0 ± 0.1"] * 4
+    assert cells(compared.summary(found), "*MLP, no graph*")[2:4] == ["60.0 ± 0.1"] * 2
+
+
+def test_bold_is_what_is_not_shown_to_fall_behind_dense():
+    found = Found([*points("teddy", test=0.8), *points("teddy", "all", test=0.7)])
+    assert cells(compared.summary(found), "TEDDY")[2:] == [
+        *["**80.0 ± 0.1**"] * 2,
+        *[""] * 2,
+        *["70.0 ± 0.1"] * 2,
+        "20",
+    ]
+
+
+def test_parts_by_hand():
+    found = Found(
+        [
+            *points("teddy", test=0.7),
+            *points("teddy", "all", test=0.78),
+            *points("random", "all", test=0.76),
+            *points("random-edges", "all", test=0.77),
+        ],
+        control("width_matched", teacher="all", test=0.79),
+    )
+    line = cells(compared.parts(found, CORA), "TEDDY", "all nodes", "20")
+    assert line[3] == "+2.0 [+2.0, +2.0]"
+    assert line[4] == "-1.0 [-1.0, -1.0] (narrower dense network)"
+    assert line[5] == "+8.0 [+8.0, +8.0]"
+    assert line[6] == "+1.0 [+1.0, +1.0]"
+    gains = cells(compared.gains(found), "Cora, GCN", "20")
+    assert gains[2:] == ["", "", *["+1.0 [+1.0, +1.0]"], "", *["+8.0 [+8.0, +8.0]"], *["+1.0 [+1.0, +1.0]"] * 2]
+
+
+def test_differences_are_paired_by_seed():
+    one, other = points("teddy", "all"), points("random-edges", "all")
+    for i, (a, b) in enumerate(zip(one, other, strict=True)):
+        a["test"], b["test"] = 0.7 + 0.01 * (i % 5), 0.6 + 0.01 * (i % 5)
+    gains = cells(compared.gains(Found([*one, *reversed(other)])), "Cora, GCN", "20")
+    assert gains[4] == "+10.0 [+10.0, +10.0]"
+
+
+def test_what_is_missing_and_what_failed_is_said():
+    failed = {**record(("imp", "all", *CORA), 20, 3, 0.5), "status": "failed", "error": "nan"}
+    found = Found([*points("teddy"), failed])
+    said = compared.missing(found, [CORA])
+    assert said == (
+        "Not yet measured: TEDDY (held-out, all nodes); TEDDY, random edges; IMP, TEDDY's edges; UGS; random; "
+        "controls. "
+        "Failed: Cora, GCN, IMP, TEDDY's edges (all nodes): 1 seed(s)."
+    )
+    assert "Cora, GAT: everything." in compared.missing(found)
+    mended = Found([failed, {**failed, "status": "ok"}])
+    assert "Failed" not in compared.missing(mended, [CORA])
+
+
+def test_nothing_is_missing_when_all_is_there():
+    everything = [r for m in accuracy.METHODS for t in accuracy.TEACHERS for r in points(m, t)]
+    kept = [
+        r
+        for m in accuracy.METHODS
+        for t in accuracy.TEACHERS
+        for level, names in wanted(m, t).items()
+        for name in names
+        for r in control(name, m, t, levels=(level,))
+    ]
+    assert compared.missing(Found(everything, kept), [CORA]) == ""
+
+
+def test_no_records_give_tables_that_say_so():
+    found = Found([])
+    assert compared.methods(found, CORA) == "<sub>Not yet measured: everything.</sub>"
+    assert compared.parts(found, CORA) == ""
+    assert "Cora, GCN: everything" in compared.summary(found)
+    assert "Not yet measured: TEDDY; " in compared.searches(found)
+
+
+def test_searches_by_hand():
+    gebt = points("gebt", test=0.7, drawn_at=40, settled=True, search_epochs=240)
+    for r in gebt:
+        r["search_epochs"] = 240 if r["level"] else 200
+    table = compared.searches(Found([*points("ugs", test=0.75), *gebt]))
+    assert cells(table, "UGS")[1:5] == ["800", "5.0", "5.0", "75.0 ± 0.1"]
+    assert cells(table, "GEBT")[1:4] == ["40", "1.2", "5.0"]
+    assert "Level 5: GEBT draws its masks after 40 epochs (5 of 5 had settled); 20 times as many for UGS." in table
+
+
+# --- picture
+
+
+def test_a_picture_where_there_is_something(tmp_path):
+    path = tmp_path / "it.png"
+    assert not plot_methods(path, Found([]), CORA) and not path.exists()
+    assert plot_methods(path, Found([*points("teddy"), *points("ugs", "all")], control("width_matched")), CORA)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+# --- controls
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A config with the tickets of two levels and three seeds, and their folder."""
+    runs = tmp_path_factory.mktemp("runs")
+    config = Config.load(
+        None,
+        ["strategy.weight=1"],
+        {
+            "dataset": {"name": "csbm", "nodes": 120, "classes": 3, "features": 30, "avg_degree": 4},
+            "backbone": {"name": "gcn", "hidden": 8},
+            "schedule": {"name": "geometric", "levels": [2, 4]},
+            "train": {"epochs": 3},
+            "seeds": 3,
+        },
+    )
+    list(search(Run(config, Results(runs / "results.jsonl"), runs / config.id)))
+    return config, runs
+
+
+def test_controls_are_recorded_once_and_apart_from_the_tickets(small, tmp_path):
+    config, runs = small
+    results = tmp_path / "controls.jsonl"
+    which = ["width_matched", "mlp_distilled", "shuffled"]
+    made = list(controls.run(config, 4, which, runs, results))
+    assert [(r["seed"], r["control"], r["level"]) for r in made] == [(s, c, 4) for s in range(3) for c in which]
+    assert [json.loads(line) for line in results.read_text().splitlines()] == made
+    assert {r["status"] for r in made} == {"ok"}
+    before = results.read_bytes()
+    assert list(controls.run(config, 4, which, runs, results)) == made
+    assert results.read_bytes() == before
+    assert not list(runs.rglob("controls.jsonl"))
+
+
+def test_missing_tickets_are_named(small, tmp_path):
+    config, runs = small
+    assert controls.tickets(config, 2, runs)[1] == []
+    files, missing = controls.tickets(config, 3, runs)
+    assert len(files) == 3 and missing == files
+
+
+def test_missing_tickets_are_one_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(controls, "RUNS", tmp_path)
+    monkeypatch.setattr(controls, "keep_freed_memory", lambda: None)
+    with pytest.raises(SystemExit) as end:
+        controls.main(["ugs-all-cora-gcn"], standalone_mode=False)
+    assert end.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "ugs-all-cora-gcn, level 20: 5 of 5 tickets are missing" in line
+    assert "python benchmarks/accuracy.py ugs-all-cora-gcn" in line
