@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ import torch.nn.functional as F
 import torch_geometric
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference.backbones import CHOICES, small
 from reference.graphs import arcs_of, directed
 from torch import nn
 from torch_geometric.data import Data
@@ -12,17 +15,15 @@ from torch_geometric.data import Data
 from glt.backbones.dropout import dropout
 from glt.errors import GltError
 from glt.forward import Forward
-from glt.registry import build, get, names, options
+from glt.registry import build, names
 
 NODES, FEATURES, CLASSES = 30, 20, 4
 BACKBONES = names("backbones")
 
 
 def model_of(name, **spec):
-    known = {option.name for option in options(get("backbones", name))}
-    spec = {k: v for k, v in {"hidden": 16, "dropout": 0.0, **spec}.items() if k in known}
     torch.manual_seed(7)
-    model = build("backbones", {"name": name, **spec})(FEATURES, CLASSES)
+    model = small(name, **{"hidden": 16, "dropout": 0.0, **spec})(FEATURES, CLASSES)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 1:
@@ -79,6 +80,19 @@ def test_a_prepared_graph_changes_neither_outputs_nor_gradients(name, layers, re
     assert_same(one, run(model, prepared, data))
 
 
+@pytest.mark.parametrize("kind", CHOICES)
+def test_every_option_means_the_same_both_ways(kind):
+    """In training, where batches are normalised, and in evaluation, where running averages are used."""
+    model, data = model_of(**{"layers": 3, "residual": True, **CHOICES[kind]}).double(), graph()
+    data.x = data.x.double()
+    other = copy.deepcopy(model)
+    for training in (True, True, False):
+        model.train(training), other.train(training)
+        assert_same(run(model, plain, data), run(other, prepared, data), rtol=1e-8, atol=1e-10)
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(value, other.state_dict()[key])
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_edge_weights_mean_the_same_both_ways(name):
     model, data = model_of(name), graph(weighted=True)
@@ -100,7 +114,7 @@ def test_gcn_is_differentiable_in_its_edge_weights():
 def test_any_small_graph_is_prepared_faithfully(small, name):
     edge_index, nodes = small
     data = Data(x=torch.linspace(-1, 1, nodes * FEATURES).view(nodes, FEATURES), edge_index=edge_index)
-    model = model_of(name)
+    model = model_of(name).eval()
     assert_same(run(model, plain, data), run(model, prepared, data))
 
 
@@ -150,6 +164,32 @@ PYG = {
         torch_geometric.nn.GINConv(two_linear(16, CLASSES)),
     ),
 }
+
+
+class Normed(nn.Module):
+    """A layer is dropout(relu(norm(conv(x) + x))), written out without dropout."""
+
+    def __init__(self, norm):
+        super().__init__()
+        sizes = [(FEATURES, 16), (16, 16), (16, CLASSES)]
+        self.convs = nn.ModuleList(torch_geometric.nn.SAGEConv(*size) for size in sizes)
+        self.norms = nn.ModuleList(norm(16) for _ in range(2))
+
+    def forward(self, x, edge_index, edge_weight=None):
+        first, second, last = self.convs
+        x = self.norms[0](first(x, edge_index)).relu()
+        x = self.norms[1](second(x, edge_index) + x).relu()
+        return last(x, edge_index)
+
+
+@pytest.mark.parametrize(("norm", "layer"), [("batch", nn.BatchNorm1d), ("layer", nn.LayerNorm)])
+def test_a_layer_is_normalised_after_its_residual_and_before_relu(norm, layer):
+    ours, theirs, data = model_of("sage", layers=3, residual=True, norm=norm), Normed(layer), graph()
+    theirs.load_state_dict(ours.state_dict())
+    for training in (True, False):
+        ours.train(training), theirs.train(training)
+        assert_same(run(ours, prepared, data), run(theirs, plain, data))
+    assert all(torch.allclose(v, theirs.state_dict()[k]) for k, v in ours.state_dict().items())
 
 
 @pytest.mark.parametrize("name", PYG)

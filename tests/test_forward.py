@@ -2,6 +2,7 @@ from functools import partial
 
 import pytest
 import torch
+from reference.backbones import CHOICES, small
 from torch import nn
 
 from glt.constraints import project_weights
@@ -100,7 +101,7 @@ def test_logits_are_read_in_evaluation_mode_without_gradients(training, sbm):
 
 def fitted(backbone, data, monkeypatch=None, epochs=4):
     torch.manual_seed(0)
-    model = build("backbones", backbone)(8, 3)
+    model = small(**backbone)(8, 3)
     if monkeypatch:
         monkeypatch.setattr(type(model), "random_stem", True)
     return fit(model, data, Recipe(epochs=epochs), constrain=partial(project_weights, sparsity=0.5))
@@ -114,6 +115,15 @@ def test_sharing_the_first_layer_changes_no_bit(name, layers, sbm, monkeypatch):
     assert torch.equal(shared.logits, apart.logits)
     assert all(torch.equal(value, apart.state[key]) for key, value in shared.state.items())
     assert (shared.last_val, shared.last_test) == (apart.last_val, apart.last_test)
+
+
+@pytest.mark.parametrize("kind", CHOICES)
+def test_sharing_the_first_layer_changes_no_bit_with_any_option(kind, sbm, monkeypatch):
+    backbone = {"hidden": 16, "dropout": 0.5, **CHOICES[kind]}
+    shared, apart = fitted(backbone, sbm), fitted(backbone, sbm, monkeypatch)
+    assert torch.equal(shared.logits, apart.logits)
+    assert shared.state.keys() == apart.state.keys()
+    assert all(torch.equal(value, apart.state[key]) for key, value in shared.state.items())
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
 
-from glt.backbones.base import GNN, Dropout, Hidden, Layers, Residual, widths
+from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, norms_of, widths
 from glt.registry import register
 from glt.sparse import SparseMatrix, WeightedArcs, linear
 
@@ -21,11 +21,12 @@ class SAGE:
     layers: Layers = 2
     dropout: Dropout = 0.5
     residual: Residual = False
+    norm: Norm = "none"
 
     def __call__(self, in_channels: int, out_channels: int) -> nn.Module:
         """A freshly initialised model."""
         convs = [SAGEConv(i, o) for i, o in widths(in_channels, self.hidden, out_channels, self.layers)]
-        return SAGEModel(convs, self.dropout, self.residual)
+        return SAGEModel(convs, self.dropout, self.residual, norms_of(self.norm, self.hidden, self.layers - 1))
 
 
 class SAGEModel(GNN):
