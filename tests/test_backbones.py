@@ -7,15 +7,18 @@ import torch.nn.functional as F
 import torch_geometric
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference.backbones import CHOICES, small
+from reference.backbones import CHOICES, STACKS, small
 from reference.graphs import arcs_of, directed
 from torch import nn
 from torch_geometric.data import Data
 
 from glt.backbones.dropout import dropout
+from glt.edges import PrunableEdges
 from glt.errors import GltError
 from glt.forward import Forward
+from glt.masks import SoftMasked
 from glt.registry import build, names
+from glt.train import Recipe
 
 NODES, FEATURES, CLASSES = 30, 20, 4
 BACKBONES = names("backbones")
@@ -99,7 +102,7 @@ def test_edge_weights_mean_the_same_both_ways(name):
     weighted = run(model, plain, data)
     assert_same(weighted, run(model, prepared, data))
     unweighted = plain(model, graph()).detach()
-    assert torch.equal(weighted[0], unweighted) == (name != "gcn")  # as PyG: GCN alone uses them
+    assert torch.equal(weighted[0], unweighted) == (name not in ("gcn", "gcnii"))  # as PyG
 
 
 def test_gcn_is_differentiable_in_its_edge_weights():
@@ -118,7 +121,7 @@ def test_any_small_graph_is_prepared_faithfully(small, name):
     assert_same(run(model, plain, data), run(model, prepared, data))
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", STACKS)
 def test_residual_is_used_where_widths_agree(name):
     data = graph()
     without, with_it = (plain(model_of(name, layers=3, residual=r), data) for r in (False, True))
@@ -127,7 +130,7 @@ def test_residual_is_used_where_widths_agree(name):
     assert torch.equal(without, with_it)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", STACKS)
 def test_residual_adds_features_that_are_kept_sparse_too(name):
     model, data = model_of(name, hidden=FEATURES, heads=4, residual=True), graph()
     assert_same(run(model, plain, data), run(model, prepared, data))
@@ -281,13 +284,50 @@ def test_torch_scatter_changes_nothing_but_time(name, call, monkeypatch):
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_an_initialisation_is_fresh_and_seeded(name):
-    piece = build("backbones", {"name": name, "hidden": 16})
+    piece = small(name, hidden=16)
     models = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
         models.append(torch.cat([p.detach().flatten() for p in piece(FEATURES, CLASSES).parameters()]))
     assert torch.equal(models[0], models[1])
     assert not torch.equal(models[0], models[2])
+
+
+GCNII = {"name": "gcnii", "hidden": 16, "layers": 3, "dropout": 0.0}
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_gcnii_is_the_papers(training):
+    """relu(((1 - beta) I + beta W) ((1 - alpha) A h + alpha h_0)) between two linear maps, on dense matrices."""
+    model, data = build("backbones", {**GCNII, "alpha": 0.2, "theta": 0.7})(FEATURES, CLASSES).double(), graph()
+    data.x = data.x.double()
+    arcs = data.edge_index = data.edge_index[:, data.edge_index[0] != data.edge_index[1]]
+    adjacency = torch.eye(NODES, dtype=torch.float64).index_put_(
+        (arcs[1], arcs[0]), torch.ones(arcs.size(1)).double(), accumulate=True
+    )
+    degree = adjacency.sum(1)
+    operator = adjacency / degree.sqrt().outer(degree.sqrt())
+    start = hidden = F.relu(model.first(data.x))
+    for layer, conv in enumerate(model.convs, 1):
+        beta = np.log(0.7 / layer + 1)
+        mixed = 0.8 * operator @ hidden + 0.2 * start
+        hidden = F.relu((1 - beta) * mixed + beta * mixed @ conv.weight1)
+    torch.testing.assert_close(prepared(model.train(training), data), model.last(hidden))
+
+
+def test_gcnii_has_the_papers_weight_decay():
+    for own, want in ((0.01, 0.01), (None, 5e-4)):
+        model = build("backbones", {**GCNII, "conv_weight_decay": own})(FEATURES, CLASSES)
+        convs, others = Recipe().build(model).param_groups
+        assert convs["weight_decay"] == want and others["weight_decay"] == 5e-4
+        assert len(convs["params"]) == 3 and len(others["params"]) == 4
+        soft = SoftMasked(model, data := graph(), PrunableEdges.of(data.edge_index, NODES, False), *masks_for(data))
+        assert [group["weight_decay"] for group in Recipe().build(soft).param_groups] == [want, 5e-4, 0.0, 0.0]
+
+
+def masks_for(data):
+    edges = PrunableEdges.of(data.edge_index, NODES, False)
+    return torch.ones(edges.num_edges, dtype=torch.bool), {}
 
 
 def test_heads_share_the_hidden_units():

@@ -129,10 +129,9 @@ def test_sharing_the_first_layer_changes_no_bit_with_any_option(kind, sbm, monke
 @pytest.mark.parametrize("name", BACKBONES)
 def test_the_first_layer_runs_once_per_epoch(name, sbm, monkeypatch):
     calls = []
-    stem = type(build("backbones", name)(8, 3)).stem
-    monkeypatch.setattr(
-        type(build("backbones", name)(8, 3)), "stem", lambda *arguments: calls.append(1) or stem(*arguments)
-    )
+    model = type(small(name)(8, 3))
+    stem = model.stem
+    monkeypatch.setattr(model, "stem", lambda *arguments: calls.append(1) or stem(*arguments))
     fitted({"name": name, "hidden": 16}, sbm, epochs=5)
     assert len(calls) == 6  # and once for the last evaluation
 

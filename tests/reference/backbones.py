@@ -15,6 +15,8 @@ def choices(name):
     return [("-".join([name, *(f"{k}={v}" for k, v in c.items())]), {"name": name, **c}) for c in found]
 
 
+STACKS = [name for name in names("backbones") if "residual" in {o.name for o in options(get("backbones", name))}]
+"""Those that are convolutions alone; others have linear maps around them, and residuals always."""
 CHOICES = dict(choice for name in names("backbones") for choice in choices(name))
 
 
