@@ -75,7 +75,7 @@ def assert_same(one, two, rtol=1e-4, atol=1e-5):
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_prepared_graph_changes_neither_outputs_nor_gradients(name, layers, residual, density):
-    model, data = model_of(name, layers=layers, residual=residual), graph(density)
+    model, data = model_of(name, layers=layers, residual=residual).eval(), graph(density)
     one = run(model, plain, data)
     assert one[0].shape == (NODES, CLASSES)
     assert_same(one, run(model, prepared, data))
@@ -98,7 +98,7 @@ def test_every_option_means_the_same_both_ways(kind):
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_edge_weights_mean_the_same_both_ways(name):
-    model, data = model_of(name), graph(weighted=True)
+    model, data = model_of(name).eval(), graph(weighted=True)
     weighted = run(model, plain, data)
     assert_same(weighted, run(model, prepared, data))
     unweighted = plain(model, graph()).detach()
@@ -161,6 +161,11 @@ PYG = {
         torch_geometric.nn.GATConv(16, 2, heads=8),
         torch_geometric.nn.GATConv(16, CLASSES),
     ),
+    "transformer": lambda: Stack(
+        torch_geometric.nn.TransformerConv(FEATURES, 2, heads=8),
+        torch_geometric.nn.TransformerConv(16, 2, heads=8),
+        torch_geometric.nn.TransformerConv(16, CLASSES),
+    ),
     "gin": lambda: Stack(
         torch_geometric.nn.GINConv(two_linear(FEATURES, 16)),
         torch_geometric.nn.GINConv(two_linear(16, 16)),
@@ -216,7 +221,7 @@ def test_an_mlp_sees_no_edge():
 
 @pytest.mark.parametrize("name", [name for name in BACKBONES if name != "mlp"])
 def test_every_other_backbone_sees_every_arc(name):
-    model, data = model_of(name, layers=1), graph(1.0)
+    model, data = model_of(name, layers=1).eval(), graph(1.0)
     want = plain(model, data)
     other = data.clone()
     other.edge_index = torch.cat([data.edge_index, arcs_of((3, 27))], dim=1)  # into a node without arcs
@@ -246,7 +251,9 @@ def test_the_seed_governs_training_mode_and_evaluation_has_none(name, call):
     model.eval()
     out = call(model, data)
     assert torch.equal(call(model, data), out)
-    torch.testing.assert_close(out, plain(model_of(name), data), rtol=1e-4, atol=1e-5)
+    fresh = model_of(name).eval()
+    fresh.load_state_dict(model.state_dict())
+    torch.testing.assert_close(out, plain(fresh, data), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -313,6 +320,35 @@ def test_gcnii_is_the_papers(training):
         mixed = 0.8 * operator @ hidden + 0.2 * start
         hidden = F.relu((1 - beta) * mixed + beta * mixed @ conv.weight1)
     torch.testing.assert_close(prepared(model.train(training), data), model.last(hidden))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_deepergcn_is_pygs(training):
+    """The 28 layers of Li et al. from PyG's residual blocks."""
+    model, data = model_of("deepergcn", layers=28).double().train(training), graph()
+    data.x = data.x.double()
+    blocks = [
+        torch_geometric.nn.DeepGCNLayer(copy.deepcopy(conv), copy.deepcopy(norm), nn.ReLU(), "res+")
+        for conv, norm in zip(model.convs[1:], model.norms, strict=False)
+    ]
+    x = model.convs[0](model.first(data.x), data.edge_index)
+    for block in blocks:
+        x = block.train(training)(x, data.edge_index)
+    want = model.last(model.norms[-1](x).relu())
+    assert len(blocks) == 27 and (model.convs[0].aggr_module.semi_grad, model.convs[0].aggr_module.t) == (True, 0.1)
+    torch.testing.assert_close(prepared(model, data), want)
+
+
+@pytest.mark.parametrize("aggregation", ["softmax_sg", "softmax", "softmax_t"])
+@pytest.mark.parametrize("scale", [1.0, 100.0, 1e4, 1e6])
+def test_softmax_aggregation_is_exact_whatever_the_size_of_its_inputs(scale, aggregation):
+    model, data = model_of("deepergcn", layers=1, aggregation=aggregation, t=0.5), graph(1.0)
+    data.x = data.x * scale
+    with torch.no_grad():
+        model.last.weight.div_(scale)
+    one = run(model, plain, data)
+    assert bool(torch.isfinite(one[0]).all())
+    assert_same(one, run(model, prepared, data), rtol=1e-3, atol=1e-3)
 
 
 def test_gcnii_has_the_papers_weight_decay():

@@ -146,6 +146,12 @@ class GNN(nn.Module):
         return out if self.norms else out.relu_()
 
 
+def averaging(arcs: Tensor, weights: Tensor, num_nodes: int) -> Tensor:
+    """``weights`` [m] over their sum into each target, which makes a mean of a sum; 0 where that is 0."""
+    incoming = weights.new_zeros(num_nodes).index_add(0, arcs[1], weights)
+    return weights * incoming.masked_fill(incoming == 0, 1.0).reciprocal()[arcs[1]]
+
+
 def norms_of(kind: str, width: int, count: int) -> list[nn.Module]:
     """``count`` normalisation layers of a :data:`Norm` for ``width`` units; none for "none"."""
     if kind == "none":

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
 
-from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, norms_of, widths
+from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, averaging, norms_of, widths
 from glt.registry import register
 from glt.sparse import SparseMatrix, WeightedArcs, linear
 
@@ -40,8 +40,7 @@ class SAGEModel(GNN):
 
     def coefficients(self, arcs: Tensor, weights: Tensor, num_nodes: int) -> Tensor:
         """D^-1 A: the mean over incoming arcs, zero for a node without any."""
-        incoming = weights.new_zeros(num_nodes).index_add(0, arcs[1], weights)
-        return weights * incoming.masked_fill(incoming == 0, 1.0).reciprocal()[arcs[1]]
+        return averaging(arcs, weights, num_nodes)
 
     def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: SparseMatrix | WeightedArcs) -> Tensor:
         """A (x W_l) + x W_r + b: PyG aggregates first, on inputs that are wider and were sparse."""

@@ -6,8 +6,8 @@ SMALL = {"hidden": 8, "layers": 2}
 
 
 def choices(name):
-    """(id, spec) of a small backbone for every value of an option that is not its default, one option at a time."""
-    found = []
+    """(id, spec) of a backbone as it is, then with every other value of an option, one option at a time."""
+    found = [{}]
     for option in options(get("backbones", name)):
         values = [True, False] if option.type == "bool" else option.type.split(" or ")
         if len(values) > 1 and "float" not in values:
