@@ -21,6 +21,7 @@ from glt.forward import Forward, arguments_of
 from glt.messages import mask_messages
 from glt.sparse import features_of
 from glt.sparsify import remove_arcs
+from glt.train import parameter_groups
 
 NOISE = 1e-5
 """Masks start at 1 + U(-1, 1) times this, which breaks ties (Chen et al., ICML 2021)."""
@@ -90,7 +91,7 @@ class SoftMasked(nn.Module):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Masks without weight decay: with it they sink until a masked degree is negative and training is NaN."""
         return [
-            {"params": list(self.model.parameters())},
+            *parameter_groups(self.model),
             {"params": [self.edges], "weight_decay": 0.0, **self.edge_options},
             {"params": list(self.weights), "weight_decay": 0.0},
         ]

@@ -97,6 +97,19 @@ class Pattern:
         out: Tensor = _Weighted.apply(self, values.contiguous(), dense.contiguous())
         return out
 
+    def dots(self, left: Tensor, right: Tensor) -> Tensor:
+        """For every entry the inner product of ``left[target]`` and ``right[source]``, differentiable in both.
+
+        Args:
+            left: float [nodes, k].
+            right: float [nodes, k].
+
+        Returns:
+            float [entries], sorted as the entries are. No feature is gathered per arc, neither forward nor backward.
+        """
+        out: Tensor = _Dots.apply(self, left.contiguous(), right.contiguous())
+        return out
+
 
 @dataclass(frozen=True)
 class WeightedArcs:
@@ -128,6 +141,28 @@ class _Weighted(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             d_dense = product(csr(p.t_ptr, p.t_target, values[p.t_order], nodes), gradient)
         return None, d_values, d_dense
+
+
+class _Dots(torch.autograd.Function):
+    """The transpose of :class:`_Weighted` in its values."""
+
+    @staticmethod
+    def forward(ctx, pattern, left, right):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(left, right)
+        ctx.pattern = pattern
+        entries = csr(pattern.ptr, pattern.source, left.new_zeros(pattern.source.numel()), left.size(0))
+        return torch.sparse.sampled_addmm(entries, left, right.t(), beta=0.0).values()
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        left, right = ctx.saved_tensors
+        p, nodes, gradient = ctx.pattern, left.size(0), gradient.contiguous()
+        d_left = d_right = None
+        if ctx.needs_input_grad[1]:
+            d_left = product(csr(p.ptr, p.source, gradient, nodes), right)
+        if ctx.needs_input_grad[2]:
+            d_right = product(csr(p.t_ptr, p.t_target, gradient[p.t_order], nodes), left)
+        return None, d_left, d_right
 
 
 def _csr(coo: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -37,8 +37,15 @@ class Recipe:
         A model with a ``parameter_groups()`` method says which of them have options of their own.
         """
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.optimizer]
-        groups = model.parameter_groups() if hasattr(model, "parameter_groups") else model.parameters()  # type: ignore[operator]
-        return kind(groups, lr=self.lr, weight_decay=self.weight_decay, fused=True)
+        return kind(parameter_groups(model), lr=self.lr, weight_decay=self.weight_decay, fused=True)
+
+
+def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
+    """Groups for a torch optimiser: the model's own ``parameter_groups()`` where it has that method, else one."""
+    if hasattr(model, "parameter_groups"):
+        groups: list[dict[str, Any]] = model.parameter_groups()  # type: ignore[operator]
+        return groups
+    return [{"params": list(model.parameters())}]
 
 
 @dataclass

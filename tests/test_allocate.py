@@ -186,7 +186,9 @@ def test_the_default_floor_leaves_half_of_a_small_budget_to_the_others():
     assert "needs at least 2050" in message(scores, 0.9885, "uniform", floor=0.2)
 
 
-@pytest.mark.parametrize(("name", "last"), [("gcn", 1), ("sage", 2), ("gin", 2), ("gat", 1), ("mlp", 1)])
+@pytest.mark.parametrize(
+    ("name", "last"), [("gcn", 1), ("sage", 2), ("gin", 2), ("gat", 1), ("mlp", 1), ("transformer", 4), ("gcnii", 1)]
+)
 def test_the_last_layer_is_all_of_its_matrices(name, last):
     model = build("backbones", {"name": name, "hidden": 64})(300, 5)
     scores = {k: torch.rand_like(p) for k, p in model.named_parameters() if p.dim() == 2}

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -5,24 +7,26 @@ import torch.nn.functional as F
 import torch_geometric
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference.backbones import CHOICES, STACKS, small
 from reference.graphs import arcs_of, directed
 from torch import nn
 from torch_geometric.data import Data
 
 from glt.backbones.dropout import dropout
+from glt.edges import PrunableEdges
 from glt.errors import GltError
 from glt.forward import Forward
-from glt.registry import build, get, names, options
+from glt.masks import SoftMasked
+from glt.registry import build, names
+from glt.train import Recipe
 
 NODES, FEATURES, CLASSES = 30, 20, 4
 BACKBONES = names("backbones")
 
 
 def model_of(name, **spec):
-    known = {option.name for option in options(get("backbones", name))}
-    spec = {k: v for k, v in {"hidden": 16, "dropout": 0.0, **spec}.items() if k in known}
     torch.manual_seed(7)
-    model = build("backbones", {"name": name, **spec})(FEATURES, CLASSES)
+    model = small(name, **{"hidden": 16, "dropout": 0.0, **spec})(FEATURES, CLASSES)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 1:
@@ -71,7 +75,7 @@ def assert_same(one, two, rtol=1e-4, atol=1e-5):
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_prepared_graph_changes_neither_outputs_nor_gradients(name, layers, residual, density):
-    model, data = model_of(name, layers=layers, residual=residual), graph(density)
+    model, data = model_of(name, layers=layers, residual=residual).eval(), graph(density)
     one = run(model, plain, data)
     assert one[0].shape == (NODES, CLASSES)
     assert_same(one, run(model, prepared, data))
@@ -79,13 +83,26 @@ def test_a_prepared_graph_changes_neither_outputs_nor_gradients(name, layers, re
     assert_same(one, run(model, prepared, data))
 
 
+@pytest.mark.parametrize("kind", CHOICES)
+def test_every_option_means_the_same_both_ways(kind):
+    """In training, where batches are normalised, and in evaluation, where running averages are used."""
+    model, data = model_of(**{"layers": 3, "residual": True, **CHOICES[kind]}).double(), graph()
+    data.x = data.x.double()
+    other = copy.deepcopy(model)
+    for training in (True, True, False):
+        model.train(training), other.train(training)
+        assert_same(run(model, plain, data), run(other, prepared, data), rtol=1e-8, atol=1e-10)
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(value, other.state_dict()[key])
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_edge_weights_mean_the_same_both_ways(name):
-    model, data = model_of(name), graph(weighted=True)
+    model, data = model_of(name).eval(), graph(weighted=True)
     weighted = run(model, plain, data)
     assert_same(weighted, run(model, prepared, data))
     unweighted = plain(model, graph()).detach()
-    assert torch.equal(weighted[0], unweighted) == (name != "gcn")  # as PyG: GCN alone uses them
+    assert torch.equal(weighted[0], unweighted) == (name not in ("gcn", "gcnii"))  # as PyG
 
 
 def test_gcn_is_differentiable_in_its_edge_weights():
@@ -100,11 +117,11 @@ def test_gcn_is_differentiable_in_its_edge_weights():
 def test_any_small_graph_is_prepared_faithfully(small, name):
     edge_index, nodes = small
     data = Data(x=torch.linspace(-1, 1, nodes * FEATURES).view(nodes, FEATURES), edge_index=edge_index)
-    model = model_of(name)
+    model = model_of(name).eval()
     assert_same(run(model, plain, data), run(model, prepared, data))
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", STACKS)
 def test_residual_is_used_where_widths_agree(name):
     data = graph()
     without, with_it = (plain(model_of(name, layers=3, residual=r), data) for r in (False, True))
@@ -113,7 +130,7 @@ def test_residual_is_used_where_widths_agree(name):
     assert torch.equal(without, with_it)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", STACKS)
 def test_residual_adds_features_that_are_kept_sparse_too(name):
     model, data = model_of(name, hidden=FEATURES, heads=4, residual=True), graph()
     assert_same(run(model, plain, data), run(model, prepared, data))
@@ -144,12 +161,43 @@ PYG = {
         torch_geometric.nn.GATConv(16, 2, heads=8),
         torch_geometric.nn.GATConv(16, CLASSES),
     ),
+    "transformer": lambda: Stack(
+        torch_geometric.nn.TransformerConv(FEATURES, 2, heads=8),
+        torch_geometric.nn.TransformerConv(16, 2, heads=8),
+        torch_geometric.nn.TransformerConv(16, CLASSES),
+    ),
     "gin": lambda: Stack(
         torch_geometric.nn.GINConv(two_linear(FEATURES, 16)),
         torch_geometric.nn.GINConv(two_linear(16, 16)),
         torch_geometric.nn.GINConv(two_linear(16, CLASSES)),
     ),
 }
+
+
+class Normed(nn.Module):
+    """A layer is dropout(relu(norm(conv(x) + x))), written out without dropout."""
+
+    def __init__(self, norm):
+        super().__init__()
+        sizes = [(FEATURES, 16), (16, 16), (16, CLASSES)]
+        self.convs = nn.ModuleList(torch_geometric.nn.SAGEConv(*size) for size in sizes)
+        self.norms = nn.ModuleList(norm(16) for _ in range(2))
+
+    def forward(self, x, edge_index, edge_weight=None):
+        first, second, last = self.convs
+        x = self.norms[0](first(x, edge_index)).relu()
+        x = self.norms[1](second(x, edge_index) + x).relu()
+        return last(x, edge_index)
+
+
+@pytest.mark.parametrize(("norm", "layer"), [("batch", nn.BatchNorm1d), ("layer", nn.LayerNorm)])
+def test_a_layer_is_normalised_after_its_residual_and_before_relu(norm, layer):
+    ours, theirs, data = model_of("sage", layers=3, residual=True, norm=norm), Normed(layer), graph()
+    theirs.load_state_dict(ours.state_dict())
+    for training in (True, False):
+        ours.train(training), theirs.train(training)
+        assert_same(run(ours, prepared, data), run(theirs, plain, data))
+    assert all(torch.allclose(v, theirs.state_dict()[k]) for k, v in ours.state_dict().items())
 
 
 @pytest.mark.parametrize("name", PYG)
@@ -173,7 +221,7 @@ def test_an_mlp_sees_no_edge():
 
 @pytest.mark.parametrize("name", [name for name in BACKBONES if name != "mlp"])
 def test_every_other_backbone_sees_every_arc(name):
-    model, data = model_of(name, layers=1), graph(1.0)
+    model, data = model_of(name, layers=1).eval(), graph(1.0)
     want = plain(model, data)
     other = data.clone()
     other.edge_index = torch.cat([data.edge_index, arcs_of((3, 27))], dim=1)  # into a node without arcs
@@ -203,7 +251,9 @@ def test_the_seed_governs_training_mode_and_evaluation_has_none(name, call):
     model.eval()
     out = call(model, data)
     assert torch.equal(call(model, data), out)
-    torch.testing.assert_close(out, plain(model_of(name), data), rtol=1e-4, atol=1e-5)
+    fresh = model_of(name).eval()
+    fresh.load_state_dict(model.state_dict())
+    torch.testing.assert_close(out, plain(fresh, data), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -241,13 +291,79 @@ def test_torch_scatter_changes_nothing_but_time(name, call, monkeypatch):
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_an_initialisation_is_fresh_and_seeded(name):
-    piece = build("backbones", {"name": name, "hidden": 16})
+    piece = small(name, hidden=16)
     models = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
         models.append(torch.cat([p.detach().flatten() for p in piece(FEATURES, CLASSES).parameters()]))
     assert torch.equal(models[0], models[1])
     assert not torch.equal(models[0], models[2])
+
+
+GCNII = {"name": "gcnii", "hidden": 16, "layers": 3, "dropout": 0.0}
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_gcnii_is_the_papers(training):
+    """relu(((1 - beta) I + beta W) ((1 - alpha) A h + alpha h_0)) between two linear maps, on dense matrices."""
+    model, data = build("backbones", {**GCNII, "alpha": 0.2, "theta": 0.7})(FEATURES, CLASSES).double(), graph()
+    data.x = data.x.double()
+    arcs = data.edge_index = data.edge_index[:, data.edge_index[0] != data.edge_index[1]]
+    adjacency = torch.eye(NODES, dtype=torch.float64).index_put_(
+        (arcs[1], arcs[0]), torch.ones(arcs.size(1)).double(), accumulate=True
+    )
+    degree = adjacency.sum(1)
+    operator = adjacency / degree.sqrt().outer(degree.sqrt())
+    start = hidden = F.relu(model.first(data.x))
+    for layer, conv in enumerate(model.convs, 1):
+        beta = np.log(0.7 / layer + 1)
+        mixed = 0.8 * operator @ hidden + 0.2 * start
+        hidden = F.relu((1 - beta) * mixed + beta * mixed @ conv.weight1)
+    torch.testing.assert_close(prepared(model.train(training), data), model.last(hidden))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_deepergcn_is_pygs(training):
+    """The 28 layers of Li et al. from PyG's residual blocks."""
+    model, data = model_of("deepergcn", layers=28).double().train(training), graph()
+    data.x = data.x.double()
+    blocks = [
+        torch_geometric.nn.DeepGCNLayer(copy.deepcopy(conv), copy.deepcopy(norm), nn.ReLU(), "res+")
+        for conv, norm in zip(model.convs[1:], model.norms, strict=False)
+    ]
+    x = model.convs[0](model.first(data.x), data.edge_index)
+    for block in blocks:
+        x = block.train(training)(x, data.edge_index)
+    want = model.last(model.norms[-1](x).relu())
+    assert len(blocks) == 27 and (model.convs[0].aggr_module.semi_grad, model.convs[0].aggr_module.t) == (True, 0.1)
+    torch.testing.assert_close(prepared(model, data), want)
+
+
+@pytest.mark.parametrize("aggregation", ["softmax_sg", "softmax", "softmax_t"])
+@pytest.mark.parametrize("scale", [1.0, 100.0, 1e4, 1e6])
+def test_softmax_aggregation_is_exact_whatever_the_size_of_its_inputs(scale, aggregation):
+    model, data = model_of("deepergcn", layers=1, aggregation=aggregation, t=0.5), graph(1.0)
+    data.x = data.x * scale
+    with torch.no_grad():
+        model.last.weight.div_(scale)
+    one = run(model, plain, data)
+    assert bool(torch.isfinite(one[0]).all())
+    assert_same(one, run(model, prepared, data), rtol=1e-3, atol=1e-3)
+
+
+def test_gcnii_has_the_papers_weight_decay():
+    for own, want in ((0.01, 0.01), (None, 5e-4)):
+        model = build("backbones", {**GCNII, "conv_weight_decay": own})(FEATURES, CLASSES)
+        convs, others = Recipe().build(model).param_groups
+        assert convs["weight_decay"] == want and others["weight_decay"] == 5e-4
+        assert len(convs["params"]) == 3 and len(others["params"]) == 4
+        soft = SoftMasked(model, data := graph(), PrunableEdges.of(data.edge_index, NODES, False), *masks_for(data))
+        assert [group["weight_decay"] for group in Recipe().build(soft).param_groups] == [want, 5e-4, 0.0, 0.0]
+
+
+def masks_for(data):
+    edges = PrunableEdges.of(data.edge_index, NODES, False)
+    return torch.ones(edges.num_edges, dtype=torch.bool), {}
 
 
 def test_heads_share_the_hidden_units():

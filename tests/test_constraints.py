@@ -6,12 +6,13 @@ import reference.projection
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from reference.backbones import small
 from torch import nn
 from torch_geometric.nn import GATConv
 
 from glt.constraints import freeze_weights, largest_weights, project_weights, prunable_weights
 from glt.errors import GltError
-from glt.registry import build, names
+from glt.registry import names
 
 OPTIMISERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=1e-2),
@@ -291,7 +292,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("name", names("backbones"))
 def test_weights_of_backbones_are_their_matrices(name):
-    model = build("backbones", {"name": name, "hidden": 16})(5, 3)
+    model = small(name, hidden=16)(5, 3)
     weights = prunable_weights(model)
     assert all(p.dim() == 2 for p in weights.values())
     assert list(weights) == EXPECTED.get(name, list(weights))

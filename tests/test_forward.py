@@ -2,6 +2,7 @@ from functools import partial
 
 import pytest
 import torch
+from reference.backbones import CHOICES, small
 from torch import nn
 
 from glt.constraints import project_weights
@@ -100,7 +101,7 @@ def test_logits_are_read_in_evaluation_mode_without_gradients(training, sbm):
 
 def fitted(backbone, data, monkeypatch=None, epochs=4):
     torch.manual_seed(0)
-    model = build("backbones", backbone)(8, 3)
+    model = small(**backbone)(8, 3)
     if monkeypatch:
         monkeypatch.setattr(type(model), "random_stem", True)
     return fit(model, data, Recipe(epochs=epochs), constrain=partial(project_weights, sparsity=0.5))
@@ -116,13 +117,21 @@ def test_sharing_the_first_layer_changes_no_bit(name, layers, sbm, monkeypatch):
     assert (shared.last_val, shared.last_test) == (apart.last_val, apart.last_test)
 
 
+@pytest.mark.parametrize("kind", CHOICES)
+def test_sharing_the_first_layer_changes_no_bit_with_any_option(kind, sbm, monkeypatch):
+    backbone = {"hidden": 16, "dropout": 0.5, **CHOICES[kind]}
+    shared, apart = fitted(backbone, sbm), fitted(backbone, sbm, monkeypatch)
+    assert torch.equal(shared.logits, apart.logits)
+    assert shared.state.keys() == apart.state.keys()
+    assert all(torch.equal(value, apart.state[key]) for key, value in shared.state.items())
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_the_first_layer_runs_once_per_epoch(name, sbm, monkeypatch):
     calls = []
-    stem = type(build("backbones", name)(8, 3)).stem
-    monkeypatch.setattr(
-        type(build("backbones", name)(8, 3)), "stem", lambda *arguments: calls.append(1) or stem(*arguments)
-    )
+    model = type(small(name)(8, 3))
+    stem = model.stem
+    monkeypatch.setattr(model, "stem", lambda *arguments: calls.append(1) or stem(*arguments))
     fitted({"name": name, "hidden": 16}, sbm, epochs=5)
     assert len(calls) == 6  # and once for the last evaluation
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from reference.backbones import small
 from torch import nn
 
 from glt.forward import Forward
@@ -10,7 +11,7 @@ from glt.registry import build, names
 @pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("name", names("backbones"))
 def test_other_tensors_take_the_place_of_the_models_own(name, plain, sbm):
-    model, other = (build("backbones", {"name": name, "hidden": 8})(8, 3) for _ in range(2))
+    model, other = (small(name)(8, 3) for _ in range(2))
     run = Functional(model, sbm, plain)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     got = run.logits(dict(other.named_parameters()))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from reference.backbones import small
 from reference.scorers import MODEL_FREE
 
 import glt
@@ -30,7 +31,7 @@ def test_scores_and_selection_are_the_same_bits(data, name):
 
 @pytest.mark.parametrize("name", names("backbones"))
 def test_prepared_forward_agrees(data, name):
-    model = build("backbones", {"name": name, "hidden": 64})(data.x.size(1), data.num_classes)
+    model = small(name, hidden=64)(data.x.size(1), data.num_classes)
     cpu = Forward(model, data).evaluate()
     cuda = data.clone().to("cuda")
     model = model.cuda()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from reference import pruners as reference
+from reference.backbones import STACKS, small
 from torch import nn
 from torch_geometric.data import Data
 from torch_geometric.nn import GCNConv
@@ -102,7 +103,7 @@ def slopes_of(model, data, weights):
 @pytest.mark.parametrize("name", names("backbones"))
 def test_grasp_keeps_what_the_gradient_needs(name, data):
     """Minus half of how the squared gradient norm changes with a weight's mask, for every kind of layer."""
-    model = build("backbones", {"name": name, "hidden": 8})(8, 3).double()
+    model = small(name, aggregation="softmax")(8, 3).double()  # not its semi-gradient, which is no derivative
     scores = pruned({"name": "grasp", "temperature": 1.0}, model, data)
     weights = {key: model.state_dict()[key].clone() for key in scores}
     norms = {}
@@ -254,26 +255,25 @@ def test_synflow_by_hand():
     assert scores["convs.1.weight"].tolist() == [[3.0, 3.0], [0.0, 3.0]]
 
 
-LAYERS = {"sage": [0, 0, 1, 1], "gin": [0, 1, 2, 3]}
+LAYERS = {"sage": [0, 0, 1, 1], "gin": [0, 1, 2, 3], "transformer": [0] * 4 + [1] * 4}
 
 
-@pytest.mark.parametrize("name", names("backbones"))
+@pytest.mark.parametrize("name", STACKS)
 def test_synflow_conserves_the_flow(name, sbm):
     """Every layer carries all of R, and as much comes into a hidden unit as goes out of it."""
-    model = build("backbones", {"name": name, "hidden": 8})(8, 3)
+    model = small(name)(8, 3)
     for parameter in model.parameters():
         nn.init.normal_(parameter)  # biases too, which R does without
     scores = list(pruned({"name": "synflow", "rounds": 1}, model, sbm).values())
     totals = torch.zeros(4, dtype=torch.float64)
-    for layer, score in zip(LAYERS.get(name, [0, 1]), scores, strict=True):
+    layers = LAYERS.get(name, [0, 1])
+    for layer, score in zip(layers, scores, strict=True):
         assert float(score.min()) >= 0
         totals[layer] += score.sum()
     totals = totals[totals > 0]
     torch.testing.assert_close(totals, totals[:1].expand_as(totals), rtol=1e-12, atol=0)
-    if name != "sage":
-        torch.testing.assert_close(scores[0].sum(1), scores[1].sum(0), rtol=1e-12, atol=0)
-    else:
-        torch.testing.assert_close((scores[0] + scores[1]).sum(1), (scores[2] + scores[3]).sum(0), rtol=1e-12, atol=0)
+    first, second = (sum(s for s, layer in zip(scores, layers, strict=True) if layer == i) for i in (0, 1))
+    torch.testing.assert_close(first.sum(1), second.sum(0), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("rounds", [1, 7, 100])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -19,18 +19,23 @@ Hidden = Annotated[int, Field(ge=1, description="hidden units per layer")]
 Layers = Annotated[int, Field(ge=1, description="number of layers")]
 Dropout = Annotated[float, Field(ge=0, lt=1, description="dropout between layers")]
 Residual = Annotated[bool, Field(description="add a layer's input to its output where widths agree")]
+Norm = Annotated[Literal["none", "batch", "layer"], Field(description="normalisation before every ReLU")]
 
 
 class GNN(nn.Module):
-    """PyG convolutions with ReLU and dropout between them; the last one gives the logits.
+    """PyG convolutions with normalisation, ReLU and dropout between them; the last one gives the logits.
+
+    A layer is dropout(relu(norm(conv(x) + x))), in the order of Luo et al. ("Classic GNNs are Strong Baselines",
+    NeurIPS 2024), x being added where ``residual`` and widths say so; the last one is the convolution alone.
 
     It is called in two ways with the same result. ``model(x, edge_index, edge_weight=None)`` runs PyG's own
     layers and is differentiable in the edge weights. ``model(*model.prepare(data))`` does once per graph what
     does not change between epochs (normalisation, self-loops, the sparse operator and its transpose, sparse
     features) and uses the same parameters; training loops call it.
 
-    :meth:`forward` is :meth:`head` after :meth:`stem`: the first layer comes before any dropout, so a training loop
-    computes it once for the evaluation of one epoch and the training of the next (:class:`glt.forward.Forward`).
+    :meth:`forward` is :meth:`head` after :meth:`stem`: what comes before any dropout and normalisation is the same in
+    training and evaluation, so a training loop computes it once for the evaluation of one epoch and the training of
+    the next (:class:`glt.forward.Forward`).
 
     A subclass says how its convolution does both: :meth:`arcs`, :meth:`coefficients`, :meth:`fast`
     and :meth:`plain`.
@@ -39,9 +44,20 @@ class GNN(nn.Module):
     random_stem = False
     """Whether :meth:`stem` draws random numbers in training, so that evaluation cannot share it."""
 
-    def __init__(self, convs: list[nn.Module], dropout: float, residual: bool) -> None:
+    def __init__(
+        self,
+        convs: Iterable[nn.Module],
+        dropout: float,
+        residual: bool = False,
+        norms: Iterable[nn.Module] = (),
+        first: Any = None,
+        last: Any = None,
+    ) -> None:
         super().__init__()
+        self.first = first  # linear maps around the convolutions, of subclasses that have them; in the order of layers
         self.convs = nn.ModuleList(convs)
+        self.norms = nn.ModuleList(norms)
+        self.last = last
         self.dropout = dropout
         self.residual = residual
 
@@ -104,25 +120,43 @@ class GNN(nn.Module):
         return self.head(self.stem(x, edge_index, edge_weight), edge_index, edge_weight)
 
     def stem(self, x: Any, edge_index: Any, edge_weight: Tensor | None = None) -> Tensor:
-        """The first layer, float [nodes, hidden]; arguments as of :meth:`forward`."""
+        """The first layer up to its normalisation, float [nodes, hidden]; arguments as of :meth:`forward`."""
         return self._layer(0, x, edge_index, edge_weight)
 
     def head(self, hidden: Tensor, edge_index: Any, edge_weight: Tensor | None = None) -> Tensor:
         """Logits from what :meth:`stem` gave, which is not modified."""
         for i in range(1, len(self.convs)):
+            if self.norms:
+                hidden = self.norms[i - 1](hidden).relu()
             hidden = self._layer(i, dropout(hidden, self.dropout, self.training), edge_index, edge_weight)
         return hidden
 
-    def _layer(self, i: int, x: Any, edge_index: Any, edge_weight: Tensor | None) -> Tensor:
+    def convolved(self, i: int, x: Any, edge_index: Any, edge_weight: Tensor | None) -> Tensor:
+        """Convolution ``i``, on PyG's own path or the prepared one as the graph asks for."""
         if isinstance(edge_index, Tensor):
-            out = self.plain(self.convs[i], x, edge_index, edge_weight)
-        else:
-            out = self.fast(self.convs[i], x, edge_index)
+            return self.plain(self.convs[i], x, edge_index, edge_weight)
+        return self.fast(self.convs[i], x, edge_index)
+
+    def _layer(self, i: int, x: Any, edge_index: Any, edge_weight: Tensor | None) -> Tensor:
+        out = self.convolved(i, x, edge_index, edge_weight)
         if i == len(self.convs) - 1:
             return out
         if self.residual and x.shape == out.shape:
             out = out + (x.csr.to_dense() if isinstance(x, SparseMatrix) else x)
-        return out.relu_()
+        return out if self.norms else out.relu_()
+
+
+def averaging(arcs: Tensor, weights: Tensor, num_nodes: int) -> Tensor:
+    """``weights`` [m] over their sum into each target, which makes a mean of a sum; 0 where that is 0."""
+    incoming = weights.new_zeros(num_nodes).index_add(0, arcs[1], weights)
+    return weights * incoming.masked_fill(incoming == 0, 1.0).reciprocal()[arcs[1]]
+
+
+def norms_of(kind: str, width: int, count: int) -> list[nn.Module]:
+    """``count`` normalisation layers of a :data:`Norm` for ``width`` units; none for "none"."""
+    if kind == "none":
+        return []
+    return [{"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}[kind](width) for _ in range(count)]
 
 
 def widths(in_channels: int, hidden: int, out_channels: int, layers: int) -> list[tuple[int, int]]:

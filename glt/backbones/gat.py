@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GATConv
 from torch_geometric.utils import add_self_loops, remove_self_loops, softmax
 
-from glt.backbones.base import GNN, Dropout, Hidden, Layers, Residual
+from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, norms_of
 from glt.errors import GltError
 from glt.registry import register
 from glt.soft import padded, renormalised
@@ -28,6 +28,7 @@ class GAT:
     layers: Layers = 2
     dropout: Dropout = 0.5
     residual: Residual = False
+    norm: Norm = "none"
     heads: Annotated[int, Field(ge=1, description="attention heads that share the hidden units")] = 8
     attention_dropout: Annotated[float, Field(ge=0, lt=1, description="dropout of attention coefficients")] = 0.0
 
@@ -45,7 +46,7 @@ class GAT:
             width = out_channels if last else self.hidden // self.heads
             size = in_channels if i == 0 else self.hidden
             convs.append(GATConv(size, width, heads, dropout=self.attention_dropout))
-        model = GATModel(convs, self.dropout, self.residual)
+        model = GATModel(convs, self.dropout, self.residual, norms_of(self.norm, self.hidden, self.layers - 1))
         model.random_stem = self.attention_dropout > 0
         return model
 

@@ -10,7 +10,7 @@ from torch_geometric.nn import GCNConv
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import add_remaining_self_loops
 
-from glt.backbones.base import GNN, Dropout, Hidden, Layers, Residual, widths
+from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, norms_of, widths
 from glt.registry import register
 from glt.sparse import SparseMatrix, WeightedArcs, linear
 
@@ -23,11 +23,12 @@ class GCN:
     layers: Layers = 2
     dropout: Dropout = 0.5
     residual: Residual = False
+    norm: Norm = "none"
 
     def __call__(self, in_channels: int, out_channels: int) -> nn.Module:
         """A freshly initialised model."""
         convs = [GCNConv(i, o) for i, o in widths(in_channels, self.hidden, out_channels, self.layers)]
-        return GCNModel(convs, self.dropout, self.residual)
+        return GCNModel(convs, self.dropout, self.residual, norms_of(self.norm, self.hidden, self.layers - 1))
 
 
 class GCNModel(GNN):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GINConv
 from torch_geometric.nn.dense.linear import Linear
 
-from glt.backbones.base import GNN, Dropout, Hidden, Layers, Residual, widths
+from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, norms_of, widths
 from glt.registry import register
 from glt.sparse import SparseMatrix, WeightedArcs, linear
 
@@ -23,12 +23,13 @@ class GIN:
     layers: Layers = 2
     dropout: Dropout = 0.5
     residual: Residual = False
+    norm: Norm = "none"
     mlp_layers: Annotated[int, Field(ge=1, description="linear maps in each layer's MLP (UGS and TEDDY: 1)")] = 2
 
     def __call__(self, in_channels: int, out_channels: int) -> nn.Module:
         """A freshly initialised model."""
         convs = [GINConv(self._mlp(i, o)) for i, o in widths(in_channels, self.hidden, out_channels, self.layers)]
-        return GINModel(convs, self.dropout, self.residual)
+        return GINModel(convs, self.dropout, self.residual, norms_of(self.norm, self.hidden, self.layers - 1))
 
     def _mlp(self, in_channels: int, out_channels: int) -> nn.Sequential:
         parts: list[nn.Module] = [Linear(in_channels, out_channels)]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn.dense.linear import Linear
 
-from glt.backbones.base import GNN, Dropout, Hidden, Layers, Residual, widths
+from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, norms_of, widths
 from glt.registry import register
 from glt.sparse import SparseMatrix, linear
 
@@ -22,6 +22,7 @@ class MLP:
     layers: Layers = 2
     dropout: Dropout = 0.5
     residual: Residual = False
+    norm: Norm = "none"
 
     def __call__(self, in_channels: int, out_channels: int) -> nn.Module:
         """A freshly initialised model."""
@@ -29,7 +30,7 @@ class MLP:
             Linear(i, o, weight_initializer="glorot", bias_initializer="zeros")
             for i, o in widths(in_channels, self.hidden, out_channels, self.layers)
         ]
-        return MLPModel(layers, self.dropout, self.residual)
+        return MLPModel(layers, self.dropout, self.residual, norms_of(self.norm, self.hidden, self.layers - 1))
 
 
 class MLPModel(GNN):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
 
-from glt.backbones.base import GNN, Dropout, Hidden, Layers, Residual, widths
+from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, averaging, norms_of, widths
 from glt.registry import register
 from glt.sparse import SparseMatrix, WeightedArcs, linear
 
@@ -21,11 +21,12 @@ class SAGE:
     layers: Layers = 2
     dropout: Dropout = 0.5
     residual: Residual = False
+    norm: Norm = "none"
 
     def __call__(self, in_channels: int, out_channels: int) -> nn.Module:
         """A freshly initialised model."""
         convs = [SAGEConv(i, o) for i, o in widths(in_channels, self.hidden, out_channels, self.layers)]
-        return SAGEModel(convs, self.dropout, self.residual)
+        return SAGEModel(convs, self.dropout, self.residual, norms_of(self.norm, self.hidden, self.layers - 1))
 
 
 class SAGEModel(GNN):
@@ -39,8 +40,7 @@ class SAGEModel(GNN):
 
     def coefficients(self, arcs: Tensor, weights: Tensor, num_nodes: int) -> Tensor:
         """D^-1 A: the mean over incoming arcs, zero for a node without any."""
-        incoming = weights.new_zeros(num_nodes).index_add(0, arcs[1], weights)
-        return weights * incoming.masked_fill(incoming == 0, 1.0).reciprocal()[arcs[1]]
+        return averaging(arcs, weights, num_nodes)
 
     def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: SparseMatrix | WeightedArcs) -> Tensor:
         """A (x W_l) + x W_r + b: PyG aggregates first, on inputs that are wider and were sparse."""

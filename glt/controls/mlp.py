@@ -36,7 +36,7 @@ def without_graph(
     """Train the built-in ``mlp`` with the shape of the ticket's backbone on a graph without edges."""
     shape: dict[str, Any] = {
         option: getattr(backbone_of(problem), option)
-        for option in ("hidden", "layers", "dropout", "residual")
+        for option in ("hidden", "layers", "dropout", "residual", "norm")
         if hasattr(backbone_of(problem), option)
     }
     if hidden:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from reference.backbones import small
 from torch import nn
 from torch_geometric.nn import GCNConv
 
@@ -33,7 +34,7 @@ def data():
 
 
 def backbone(name="gcn", **options):
-    return build("backbones", {"name": name, "hidden": 16, **options})
+    return small(name, **{"hidden": 16, **options})
 
 
 @pytest.fixture(scope="module")
@@ -270,3 +271,14 @@ def test_a_users_own_module_can_be_controlled(name, data):
     assert 0 <= made.metrics["test"] <= 1
     with pytest.raises(GltError, match="width of this model is not known"):
         controlled("width_matched", data, found, Own())
+
+
+@pytest.mark.parametrize("kind", ["deepergcn", "gcnii", "transformer"])
+def test_deep_backbones_are_narrowed_and_set_beside_an_mlp_that_can_be_trained(kind, data):
+    found = find(backbone(kind, layers=3, heads=2), data, 0.4, 0.5, recipe=Recipe(epochs=2))
+    narrow = controlled("width_matched", data, found, backbone(kind, layers=3, heads=2))[1].ticket
+    assert narrow.config["backbone"]["hidden"] < 16 and kept(narrow.weight_masks) <= kept(found.weight_masks)
+    shape = controlled("mlp", data, found, backbone(kind, layers=3, heads=2))[1].ticket.config["backbone"]
+    assert shape["layers"] == 3
+    assert shape.get("residual", False) == (kind != "transformer")
+    assert shape.get("norm", "none") == ("batch" if kind == "deepergcn" else "none")

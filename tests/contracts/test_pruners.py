@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from reference.backbones import STACKS, small
 from reference.graphs import small_sbm
 from torch import nn
 from torch_geometric.nn import (
@@ -83,7 +84,7 @@ class Normed(nn.Module):
         return self.head(x)
 
 
-MODELS = {name: lambda name=name: build("backbones", {"name": name, "hidden": 8})(8, 3) for name in BACKBONES}
+MODELS = {name: lambda name=name: small(name)(8, 3) for name in BACKBONES}
 MODELS |= {
     layer.__name__: lambda layer=layer: Convolutions(layer)
     for layer in (GCNConv, SAGEConv, GATConv, GATv2Conv, GraphConv, SGConv, TAGConv, TransformerConv)
@@ -95,7 +96,7 @@ MODELS |= {
     "GCN2Conv": Deep,
     "normed": Normed,
 }
-REFUSED = {("wanda", "GCN2Conv"), ("synflow", "ChebConv")}
+REFUSED = {("wanda", "gcnii"), ("wanda", "GCN2Conv"), ("synflow", "ChebConv")}
 
 
 def state_of(model, data=None, **options):
@@ -239,10 +240,10 @@ def test_scores_make_nested_masks_of_the_exact_size(pruner, how):
 
 
 @pytest.mark.parametrize("name", [name for name in names("pruners") if name not in KNOW_THE_PLACES_OF_WEIGHTS])
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", STACKS)
 def test_the_order_of_hidden_units_does_not_matter(name, backbone):
     spec = {"name": backbone, "hidden": 8}
-    spec |= {"gat": {"heads": 1}, "gin": {"mlp_layers": 1}}.get(backbone, {})
+    spec |= {"gat": {"heads": 1}, "transformer": {"heads": 1}, "gin": {"mlp_layers": 1}}.get(backbone, {})
     model = build("backbones", spec)(8, 3).double()
     data = small_sbm()
     data.x = data.x.double()

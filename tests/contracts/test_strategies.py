@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from reference.backbones import small
 from torch import nn
 from torch_geometric.nn import GATConv, GCNConv, SAGEConv
 
@@ -38,7 +39,7 @@ def data():
 
 
 def backbone(name="gcn"):
-    return build("backbones", {"name": name, "hidden": 8})
+    return small(name)
 
 
 def levels_of(name):
