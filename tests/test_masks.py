@@ -59,7 +59,7 @@ CONVOLUTIONS = {
     "ChebConv": twice(pyg.ChebConv, K=3),
     "TAGConv": twice(pyg.TAGConv),
     "SGConv": twice(pyg.SGConv, K=2),
-    "ARMAConv": twice(pyg.ARMAConv, num_stacks=2),
+    "ARMAConv": twice(pyg.ARMAConv, num_stacks=2, num_layers=2),
     "LEConv": twice(pyg.LEConv),
     "ResGatedGraphConv": twice(pyg.ResGatedGraphConv),
     "GCN of PyG": lambda: pyg.GCN(FEATURES, 4, 3, CLASSES),

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from glt import pipeline
+from glt import pipeline, problem
 from glt.config import Config
 from glt.pipeline import Run
 from glt.problem import Problem
@@ -161,3 +161,12 @@ def test_killed_again_and_again(tmp_path, whole, strategy):
     for phase in rounds_of(strategy)[2:]:
         stopped_at(run, phase, 1)
     ends_the_same(run, whole, strategy, [0, 1, 3])
+
+
+@pytest.mark.parametrize("strategy", MASKED)
+def test_soft_masks_are_checked_once_a_seed(tmp_path, strategy, monkeypatch):
+    seen = []
+    monkeypatch.setattr(problem, "check_soft_masks", lambda *args: seen.append(args))
+    run = Run.under(Config.load(None, [*OPTIONS, f"strategy={strategy}", "seeds=2", "train.epochs=1"]), tmp_path)
+    assert all(record["status"] == "ok" for record in pipeline.run(run))
+    assert len(seen) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Any
@@ -21,7 +22,7 @@ Dropout = Annotated[float, Field(ge=0, lt=1, description="dropout between layers
 Residual = Annotated[bool, Field(description="add a layer's input to its output where widths agree")]
 
 
-class GNN(nn.Module):
+class GNN(nn.Module, ABC):
     """PyG convolutions with ReLU and dropout between them; the last one gives the logits.
 
     It is called in two ways with the same result. ``model(x, edge_index, edge_weight=None)`` runs PyG's own
@@ -45,6 +46,7 @@ class GNN(nn.Module):
         self.dropout = dropout
         self.residual = residual
 
+    @abstractmethod
     def arcs(
         self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
@@ -52,7 +54,6 @@ class GNN(nn.Module):
 
         Arcs other than self-loops keep their order. int64 [2, m], ``dtype`` [m].
         """
-        raise NotImplementedError
 
     def coefficients(self, arcs: Tensor, weights: Tensor, num_nodes: int) -> Tensor:
         """What the messages of ``arcs`` are multiplied with, [m]; differentiable in the weights."""
@@ -78,9 +79,9 @@ class GNN(nn.Module):
 
         return masked
 
+    @abstractmethod
     def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: Any) -> Tensor:
         """One convolution with a prepared graph."""
-        raise NotImplementedError
 
     def plain(self, conv: Any, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
         """One convolution as PyG runs it."""

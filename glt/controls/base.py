@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 from torch import Tensor
 
-from glt.constraints import Masks, freeze_weights
+from glt.constraints import Masks, freeze_weights, prunable_weights
 from glt.losses import Loss
 from glt.problem import Cost, Problem
 from glt.registry import build, spec_of
@@ -84,6 +84,11 @@ def trained(
     )
     level = Level(int(ticket.config["level"]), ticket.graph_sparsity, ticket.weight_sparsity)
     return Outcome(problem.ticket(level, edges, weights, result, spent, initial), result.logits)
+
+
+def masks_biases(problem: Problem, ticket: Ticket) -> bool:
+    """Whether the ticket's masks are over more than weight matrices; then its controls' are too, and totals agree."""
+    return not ticket.weight_masks.keys() <= prunable_weights(problem.model()).keys()
 
 
 def with_backbone(problem: Problem, backbone: Any) -> Problem:

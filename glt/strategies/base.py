@@ -11,7 +11,6 @@ from torch import Tensor
 
 from glt.errors import GltError
 from glt.losses import DistilNodes, Loss, distilled
-from glt.masks import check_soft_masks
 from glt.problem import Cost, Problem
 from glt.registry import build, checked
 from glt.schedules.level import Level
@@ -71,7 +70,7 @@ class Taught:
         if self.iterative:
             list(rounds(levels))
         if self.soft_masks:
-            check_soft_masks(problem.model(), problem.data, problem.edges)
+            problem.check_soft_masks()
 
     def taught(self, problem: Problem) -> tuple[Loss | None, list[Cost]]:
         """(loss, what the teacher cost); None is cross-entropy alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar
@@ -27,7 +28,7 @@ MaskEpochs = Annotated[int | None, Field(ge=1, description="epochs of mask train
 
 
 @checked("strategy")
-class Masked(Taught):
+class Masked(Taught, ABC):
     """In every round, masks are trained beside the weights; the smallest go, and a level's ticket is trained anew.
 
     A subclass says what the masks are trained for (:meth:`objective`), what holds meanwhile (:meth:`constraint`), and
@@ -48,9 +49,9 @@ class Masked(Taught):
         """The loss of mask training, given the loss of a ticket's training; None is cross-entropy."""
         return loss
 
+    @abstractmethod
     def constraint(self) -> Constrain:
         """What holds while masks are trained."""
-        raise NotImplementedError
 
     def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
         """Train masks, prune, rewind; and where a ticket is wanted, train it."""
