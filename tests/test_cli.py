@@ -18,6 +18,7 @@ import glt
 from glt import allocator, cli, pipeline
 from glt.allocate import densities
 from glt.edgelist import EdgeList, read, write
+from glt.layers import LAYERS
 from glt.registry import FAMILIES, build, names
 from glt.results import Results
 from glt.sparsify import keep_arcs
@@ -195,11 +196,22 @@ def test_list_of_one_family(main):
     assert out.splitlines()[0] == "scorers" and "  teddy  " in out and "csbm" not in out
 
 
+def test_list_layers_says_which_can_be_soft_masked(main):
+    code, out, _ = main("list", "layers")
+    assert code == 0 and out.splitlines()[0] == "layers"
+    assert "\n  GCNConv  soft masks: the mask is its edge weight" in out
+    assert "\n  SAGEConv, aggr='max'  no soft masks: a message times 0" in out
+
+
 def test_list_json(main):
     code, out, _ = main("list", "--json")
     tree = json.loads(out)
     assert code == 0
-    assert {family: sorted(entries) for family, entries in tree.items()} == {f: names(f) for f in FAMILIES}
+    assert {family: sorted(entries) for family, entries in tree.items()} == {
+        **{f: names(f) for f in FAMILIES},
+        "layers": sorted(LAYERS),
+    }
+    assert tree["layers"]["GINConv"]["soft_masks"] and not tree["layers"]["PNAConv"]["soft_masks"]
     option = next(o for o in tree["strategies"]["teddy"]["options"] if o["name"] == "weight")
     assert (option["type"], option["default"]) == ("float", 10.0)
     assert json.loads(main("list", "schedules", "--json")[1]) == {"schedules": tree["schedules"]}
