@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from glt.allocate import densities
 from glt.config import controls_of
 from glt.controls.base import Control, Outcome
 from glt.errors import GltError, TrainingError
@@ -204,6 +205,7 @@ def _about(problem: Problem, subject: Subject, teaching: Taught) -> Record:
         "metric": problem.metric,
         "ticket_sha256": subject.sha256,
         **{f"ticket_{k}": v for k, v in _kept(ticket).items()},
+        "ticket_densities": densities(ticket.weight_masks),
         "ticket_val": score(logits[data.val_mask], data.y[data.val_mask]),
         "ticket_test": score(logits[data.test_mask], data.y[data.test_mask]),
         "ticket_right": _right(problem, logits),

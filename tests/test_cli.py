@@ -12,6 +12,7 @@ import click
 import numpy as np
 import pytest
 import torch
+from cli_runs import CSBM, finished, one_line, tiny
 from reference.scorers import MODEL_FREE, NEEDS_MODEL
 
 import glt
@@ -24,11 +25,7 @@ from glt.results import Results
 from glt.sparsify import keep_arcs
 from glt.ticket import Ticket
 
-CSBM = {"name": "csbm", "nodes": 120, "classes": 3, "features": 30, "avg_degree": 4}
-TINY = [
-    *("-o", f"dataset={json.dumps(CSBM)}", "-o", "backbone={name: gcn, hidden: 8}"),
-    *("-o", "train={epochs: 4, lr: 0.05}", "--out", "runs"),
-]
+TINY = tiny(4)
 COMMANDS = ("run", "list", "show", "verify", "controls", "sparsify")
 HERE = Path(glt.__file__).parents[1]
 
@@ -39,14 +36,7 @@ pytestmark = pytest.mark.usefixtures("workplace")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A finished run, not to be changed: its folder."""
-    folder = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(allocator, "keep_freed_memory", lambda: None)
-        with pytest.raises(SystemExit) as end:
-            cli.cli.main(["run", "--quiet", *TINY], standalone_mode=False)
-    assert not end.value.code
-    return folder
+    return finished(tmp_path_factory.mktemp("made"), TINY)
 
 
 @pytest.fixture
@@ -59,12 +49,6 @@ def tree(folder):
     return sorted(str(path) for path in folder.rglob("*"))
 
 
-def one_line(err):
-    """The one line of an error."""
-    assert err.startswith("error: ") and err.count("\n") == 1 and err.endswith("\n"), err
-    return err
-
-
 # --- run
 
 
@@ -72,7 +56,11 @@ def test_run_prints_a_table_and_progress_apart(main, workplace):
     code, out, err = main("run", *TINY)
     assert code == 0
     lines = out.splitlines()
-    assert lines[0] == "teddy on csbm, gcn (accuracy, %)"
+    assert lines[0].rstrip() == "teddy on csbm, gcn (accuracy, %)"
+    kept = densities(Ticket.load(next(workplace.rglob("level01.safetensors"))).weight_masks)
+    at = next(i for i, line in enumerate(lines) if line.startswith("weights kept, %"))
+    assert lines[at].split()[3:] == list(kept)
+    assert lines[at + 1].split() == ["level", "1", *(f"{100 * density:.1f}" for density in kept.values())]
     assert any("dense" in line for line in lines) and any("40.0 %" in line and "59.8 %" in line for line in lines)
     assert "error" not in err and "val" in err, "progress"
     shown = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines[-4:]}
