@@ -45,8 +45,13 @@ class Masked(Taught, ABC):
         """Options of the optimiser for edge masks alone."""
         return {}
 
-    def objective(self, problem: Problem, loss: Loss | None) -> Loss | None:
-        """The loss of mask training, given the loss of a ticket's training; None is cross-entropy."""
+    @property
+    def twice(self) -> bool:
+        """Whether mask training takes second derivatives."""
+        return False
+
+    def objective(self, problem: Problem, loss: Loss | None, soft: SoftMasked) -> Loss | None:
+        """The loss of ``soft`` in mask training, given the loss of a ticket's training; None is cross-entropy."""
         return loss
 
     @abstractmethod
@@ -59,7 +64,6 @@ class Masked(Taught, ABC):
         self.check(problem, levels)
         edges, weights = problem.masks(start)
         loss, teacher = self.taught(problem)
-        objective = self.objective(problem, loss)
         spent = Spent.before(start, problem.recipe.epochs, teacher)
         for step in rounds(levels, start):
             level = step.level
@@ -72,11 +76,12 @@ class Masked(Taught, ABC):
                 weights,
                 seed=seed,
                 edge_options=self.edge_options,
+                twice=self.twice,
             )
             masked = problem.fit(
                 problem.data,
                 model=soft,
-                loss=objective,
+                loss=self.objective(problem, loss, soft),
                 constrain=self.constraint(),
                 phase=f"masks {level.number}",
                 epochs=self.mask_epochs,
