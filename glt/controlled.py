@@ -189,7 +189,9 @@ def _key(piece: Control) -> str:
 def _about(problem: Problem, subject: Subject, teaching: Taught) -> Record:
     """Which ticket a record is about, and what that ticket scores: measured, not believed."""
     config, ticket = problem.config, subject.ticket
-    logits = Forward(ticket.restore(problem.model()), problem.subgraph(ticket.edge_keep)).evaluate()
+    logits = Forward(
+        ticket.restore(problem.model()), problem.subgraph(ticket.edge_keep, ticket.edge_weights)
+    ).evaluate()
     data, score = problem.data, metric_named(problem.metric)
     named = {part: (config.get(part) or {}).get("name") for part in ("strategy", "backbone", "dataset")}
     return {

@@ -21,7 +21,7 @@ from glt.losses import Loss
 from glt.masks import check_soft_masks
 from glt.schedules.level import Level
 from glt.select import keep_count
-from glt.sparsify import remove_arcs
+from glt.sparsify import remove_arcs, weigh_arcs
 from glt.ticket import Ticket
 from glt.train import Constrain, FitResult, Recipe, Stop, fit
 
@@ -157,9 +157,12 @@ class Problem:
         weights = {k: torch.ones_like(p, dtype=torch.bool) for k, p in prunable_weights(self._model, biases).items()}
         return torch.ones(self.edges.num_edges, dtype=torch.bool, device=device), weights
 
-    def subgraph(self, keep: Tensor) -> Data:
-        """The data without the edges where ``keep`` (bool [edges]) is False."""
-        return remove_arcs(self.data, self.edges.to_arcs(keep))
+    def subgraph(self, keep: Tensor, weights: Tensor | None = None) -> Data:
+        """The data without the edges where ``keep`` (bool [edges]) is False; ``weights``: float [edges] of the others.
+
+        See :func:`glt.sparsify.weigh_arcs`.
+        """
+        return remove_arcs(weigh_arcs(self.data, self.edges, weights), self.edges.to_arcs(keep))
 
     def fit(
         self,
@@ -201,6 +204,7 @@ class Problem:
         result: FitResult,
         spent: Sequence[Cost] = (),
         initial: Mapping[str, Tensor] | None = None,
+        edge_weights: Tensor | None = None,
     ) -> Ticket:
         """The ticket of a level.
 
@@ -211,6 +215,7 @@ class Problem:
             result: the training whose score the ticket carries.
             spent: the other trainings that were needed to find it.
             initial: the state it is rewound to (default: the initial weights).
+            edge_weights: float [edges], as of :meth:`subgraph`.
         """
         ticket = Ticket(
             edge_keep=keep.cpu(),
@@ -218,6 +223,7 @@ class Problem:
             initial={k: v.cpu() for k, v in (initial or self.initial).items()},
             fingerprint=self.edges.fingerprint(),
             undirected=self.undirected,
+            edge_weights=None if edge_weights is None else edge_weights.cpu(),
             config={**self.config, "seed": self.seed, "level": level.number},
             trained={k: v.cpu() for k, v in result.state.items()},
             seconds=sum(r.seconds for r in (result, *spent)),
