@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
@@ -18,9 +19,10 @@ Masks = dict[str, Tensor]
 def prunable_weights(model: nn.Module, biases: bool = False) -> dict[str, nn.Parameter]:
     """The parameters whose entries may be pruned, by name.
 
-    Weight matrices: every trainable parameter of two or more dimensions, without embeddings and the
-    attention vectors of PyG ([1, heads, channels]). ``biases=True`` takes every trainable parameter, as the
-    released code of TEDDY does.
+    Weight matrices: every trainable parameter of two or more dimensions, without embeddings, what is called ``bias``
+    and the attention vectors of PyG, [1, heads, channels] and called ``att...`` (a stack of one matrix, as in ARMAConv,
+    has that shape but not that name). ``biases=True`` takes every trainable parameter, as the released code of TEDDY
+    does.
 
     Raises:
         GltError: there is none, or a lazy layer has no shape yet.
@@ -30,7 +32,9 @@ def prunable_weights(model: nn.Module, biases: bool = False) -> dict[str, nn.Par
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
             raise GltError(f"parameter {name!r} has no shape yet: run the model once before pruning it")
-        vector = parameter.dim() < 2 or (parameter.dim() > 2 and parameter.size(0) == 1)
+        own = name.rpartition(".")[2]
+        attention = own.startswith("att") and parameter.dim() > 2 and parameter.size(0) == 1
+        vector = parameter.dim() < 2 or own == "bias" or attention
         if parameter.requires_grad and (biases or not (vector or id(parameter) in embeddings)):
             found[name] = parameter
     if not found:
@@ -69,7 +73,7 @@ def _magnitudes(parameters: Mapping[str, Tensor], into: Tensor | None = None) ->
     return into
 
 
-class Constraint:
+class Constraint(ABC):
     """A running constraint: what :func:`project_weights` and :func:`freeze_weights` return.
 
     Attributes:
@@ -82,9 +86,9 @@ class Constraint:
         self.keep = keep
         self._handle = optimizer.register_step_post_hook(lambda *_: self.apply())
 
+    @abstractmethod
     def apply(self) -> None:
         """Enforce the constraint on the current weights."""
-        raise NotImplementedError
 
     def holds(self) -> bool:
         """Whether at most :attr:`keep` entries are non-zero now."""

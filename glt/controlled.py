@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from glt.allocate import densities
 from glt.config import controls_of
 from glt.controls.base import Control, Outcome
 from glt.errors import GltError, TrainingError
@@ -188,7 +189,9 @@ def _key(piece: Control) -> str:
 def _about(problem: Problem, subject: Subject, teaching: Taught) -> Record:
     """Which ticket a record is about, and what that ticket scores: measured, not believed."""
     config, ticket = problem.config, subject.ticket
-    logits = Forward(ticket.restore(problem.model()), problem.subgraph(ticket.edge_keep)).evaluate()
+    logits = Forward(
+        ticket.restore(problem.model()), problem.subgraph(ticket.edge_keep, ticket.edge_weights)
+    ).evaluate()
     data, score = problem.data, metric_named(problem.metric)
     named = {part: (config.get(part) or {}).get("name") for part in ("strategy", "backbone", "dataset")}
     return {
@@ -204,6 +207,7 @@ def _about(problem: Problem, subject: Subject, teaching: Taught) -> Record:
         "metric": problem.metric,
         "ticket_sha256": subject.sha256,
         **{f"ticket_{k}": v for k, v in _kept(ticket).items()},
+        "ticket_densities": densities(ticket.weight_masks),
         "ticket_val": score(logits[data.val_mask], data.y[data.val_mask]),
         "ticket_test": score(logits[data.test_mask], data.y[data.test_mask]),
         "ticket_right": _right(problem, logits),

@@ -45,6 +45,8 @@ class SoftMasked(nn.Module):
         weight_masks: bool by parameter name; the weights that are still there.
         seed: of the noise on the masks.
         edge_options: options of the optimiser for edge masks alone, e.g. ``{"maximize": True, "lr": 0.01}``.
+        twice: built-in backbones run on PyG's own layers too, which can be differentiated twice; features are then
+            gathered per arc.
 
     Raises:
         GltError: a layer that no soft mask can stand for (:func:`glt.messages.mask_messages`).
@@ -61,6 +63,7 @@ class SoftMasked(nn.Module):
         weight_masks: Masks,
         seed: int = 0,
         edge_options: Mapping[str, Any] | None = None,
+        twice: bool = False,
     ) -> None:
         super().__init__()
         self.model = copy.deepcopy(model)
@@ -85,7 +88,8 @@ class SoftMasked(nn.Module):
             if id(parameter) in name_of
         ]
         self._arcs: Tensor
-        if not isinstance(self.model, GNN):
+        self._fast = isinstance(self.model, GNN) and not twice
+        if not self._fast:
             mask_messages(self.model, lambda: self._arcs)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -112,8 +116,9 @@ class SoftMasked(nn.Module):
 
     def prepare(self, data: Data) -> tuple[tuple[Any, ...], dict[str, Tensor]]:
         """Arguments of :meth:`forward`, made once; the graph is the one that this was made with."""
-        if not isinstance(self.model, GNN):
-            return arguments_of(self.model, self._data)
+        if not self._fast:
+            return arguments_of(self.model, self._data, plain=True)
+        assert isinstance(self.model, GNN)
         d = self._data
         graph = self.model.soft_operator(d.edge_index, d.get("edge_weight"), int(d.num_nodes or 0), d.x.dtype)
         return (features_of(d.x), graph), {}
@@ -121,7 +126,7 @@ class SoftMasked(nn.Module):
     def forward(self, arguments: tuple[Any, ...], options: dict[str, Tensor]) -> Tensor:
         """Logits under the masks, float [nodes, classes]."""
         self._arcs = self.edges[self._edge_of_arc]
-        if isinstance(self.model, GNN):
+        if self._fast:
             x, graph = arguments
             arguments = (x, graph(self._arcs))
         masked = {

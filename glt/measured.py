@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch_geometric.utils import degree
 
+from glt.allocate import densities
 from glt.neighbours import without_loops
 from glt.problem import Problem
 from glt.provenance import peak_mb
@@ -19,6 +20,7 @@ def measured(problem: Problem, ticket: Ticket) -> Record:
         "avg_degree": round(float(degrees.mean()), 4),
         "isolated": int((degrees == 0).sum()),
         "params": parameters(ticket),
+        "densities": densities(ticket.weight_masks),
         "search_s": round(ticket.seconds, 3),
         "search_epochs": ticket.metrics["search_epochs"],
         "peak_mb": peak_mb(),

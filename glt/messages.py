@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,6 +30,8 @@ def mask_messages(model: nn.Module, mask: Mask) -> None:
     - other layers that sum (GIN, ...) or average (SAGE, ...) messages: messages are masked, and averages are taken over
       the mask's sum.
 
+    :mod:`glt.layers` tells of PyG's layers one by one (``glt list layers``).
+
     The hooks stay: give a copy of a model that is not yours alone.
 
     Args:
@@ -41,28 +44,7 @@ def mask_messages(model: nn.Module, mask: Mask) -> None:
     """
     for name, module in model.named_modules():
         if isinstance(module, MessagePassing):
-            _rule(name, module)(module, mask)
-
-
-def _rule(name: str, module: MessagePassing) -> Callable[[Any, Mask], None]:
-    if isinstance(module, (GATConv, GATv2Conv)):
-        if module.dropout:
-            raise GltError(
-                f"layer {name!r} ({type(module).__name__}) drops attention coefficients out before they can be "
-                "normalised again under a soft mask: build it with dropout=0"
-            )
-        return _mask_attention
-    if isinstance(module, TransformerConv):
-        return _mask_transformer
-    weighted = "edge_weight" in inspect.signature(module.forward).parameters
-    if isinstance(module.aggr_module, SumAggregation):
-        return _mask_weights if weighted else _mask_sum
-    if isinstance(module.aggr_module, MeanAggregation):
-        return _mask_mean
-    raise GltError(
-        f"layer {name!r} ({type(module).__name__}, aggr={module.aggr!r}) cannot be soft-masked: a message times 0 is "
-        "not a removed arc there; use sum or mean aggregation, or a strategy without soft masks (teddy, imp, random)"
-    )
+            rule_of(name, module).install(module, mask)
 
 
 def _mask_weights(module: Any, mask: Mask) -> None:
@@ -124,3 +106,48 @@ def _along(values: Tensor, like: Tensor, dim: int) -> Tensor:
     shape = [1] * like.dim()
     shape[dim] = values.numel()
     return values.view(shape)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a kind of layers is soft-masked: in words, and by hooks on a layer."""
+
+    about: str
+    install: Callable[[Any, Mask], None]
+
+
+WEIGHTS = Rule("the mask is its edge weight, before any normalisation", _mask_weights)
+SUM = Rule("messages are masked", _mask_sum)
+MEAN = Rule("messages are masked, and averaged over the mask's sum", _mask_mean)
+ATTENTION = Rule("attention is masked, then normalised again over what remains", _mask_attention)
+TRANSFORMER = Rule(ATTENTION.about, _mask_transformer)
+
+
+def rule_of(name: str, module: Any) -> Rule:
+    """The rule for a layer.
+
+    Args:
+        name: of the layer, for messages.
+        module: the layer.
+
+    Raises:
+        GltError: there is none.
+    """
+    if isinstance(module, (GATConv, GATv2Conv)):
+        if module.dropout:
+            raise GltError(
+                f"layer {name!r} ({type(module).__name__}) drops attention coefficients out before they can be "
+                "normalised again under a soft mask: build it with dropout=0"
+            )
+        return ATTENTION
+    if isinstance(module, TransformerConv):
+        return TRANSFORMER
+    weighted = "edge_weight" in inspect.signature(module.forward).parameters
+    if isinstance(module.aggr_module, SumAggregation):
+        return WEIGHTS if weighted else SUM
+    if isinstance(module.aggr_module, MeanAggregation):
+        return MEAN
+    raise GltError(
+        f"layer {name!r} ({type(module).__name__}, aggr={module.aggr!r}) cannot be soft-masked: a message times 0 is "
+        "not a removed arc there; use sum or mean aggregation, or a strategy without soft masks (teddy, imp, random)"
+    )

@@ -6,14 +6,14 @@ import base64
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from glt.errors import GltError
 from glt.results import Record
-from glt.summary import Row, bootstrap, summarise
+from glt.summary import Row, bootstrap, mean_densities, summarise
 
 LEAST_SEEDS = 3
 """With fewer seeds, differences are paired over test nodes."""
@@ -32,6 +32,7 @@ class ControlRow:
         difference: mean of (ticket - control) in the test metric over its seeds; 0 for the ticket itself.
         low, high: its 95 % interval, see :func:`interval`; None where there is none.
         paired: ``"5 seeds"`` or ``"1000 test nodes"``, over which the interval is; empty where there is none.
+        densities: fraction of each layer's weights that is kept, mean over seeds.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ControlRow:
     low: float | None = None
     high: float | None = None
     paired: str = ""
+    densities: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,8 @@ def _row(name: str, records: Sequence[Record], prefix: str = "") -> ControlRow:
     means: dict[str, Any] = {key: statistics.fmean(r[prefix + key] for r in records) for key in keys}
     tests = [r[prefix + "test"] for r in records]
     spread = statistics.stdev(tests) if len(tests) > 1 else 0.0
-    row = ControlRow(name=name, seeds=len(records), spread=spread, **means)
+    layers = mean_densities(records, prefix + "densities")
+    row = ControlRow(name=name, seeds=len(records), spread=spread, densities=layers, **means)
     if prefix:
         return row
     gaps = np.array([r["ticket_test"] - r["test"] for r in records])

@@ -18,9 +18,10 @@ from glt.edges import PrunableEdges
 from glt.errors import GltError
 from glt.forward import Forward
 from glt.losses import Loss
+from glt.masks import check_soft_masks
 from glt.schedules.level import Level
 from glt.select import keep_count
-from glt.sparsify import remove_arcs
+from glt.sparsify import remove_arcs, weigh_arcs
 from glt.ticket import Ticket
 from glt.train import Constrain, FitResult, Recipe, Stop, fit
 
@@ -80,6 +81,7 @@ class Problem:
         self.edges = PrunableEdges.of(data.edge_index, data.num_nodes, undirected)
         self.undirected = undirected
         self._model = self._initialised(model)
+        self._soft_masked = False
         self._early: dict[int, tuple[dict[str, Tensor], list[Cost]]] = {}
         self.initial = {k: v.detach().clone() for k, v in self._model.state_dict().items()}
 
@@ -136,17 +138,31 @@ class Problem:
             self._early[epochs] = {k: v.detach().clone() for k, v in model.state_dict().items()}, [result]
         return self._early[epochs]
 
-    def masks(self, ticket: Ticket | None = None) -> tuple[Tensor, Masks]:
-        """(edge mask, weight masks by name) of a ticket, or of the dense pair: all True."""
+    def check_soft_masks(self) -> None:
+        """Hold a soft mask of 0 to removal (:func:`glt.masks.check_soft_masks`); where it holds, once."""
+        if not self._soft_masked:
+            check_soft_masks(self.model(), self.data, self.edges)
+            self._soft_masked = True
+
+    def masks(self, ticket: Ticket | None = None, biases: bool = False) -> tuple[Tensor, Masks]:
+        """(edge mask, weight masks by name) of a ticket, or of the dense pair: all True.
+
+        Args:
+            ticket: whose.
+            biases: of the dense pair: over every trainable parameter, as of :func:`glt.constraints.prunable_weights`.
+        """
         device = self.data.x.device
         if ticket:
             return ticket.edge_keep.to(device), {k: v.to(device) for k, v in ticket.weight_masks.items()}
-        weights = {k: torch.ones_like(p, dtype=torch.bool) for k, p in prunable_weights(self._model).items()}
+        weights = {k: torch.ones_like(p, dtype=torch.bool) for k, p in prunable_weights(self._model, biases).items()}
         return torch.ones(self.edges.num_edges, dtype=torch.bool, device=device), weights
 
-    def subgraph(self, keep: Tensor) -> Data:
-        """The data without the edges where ``keep`` (bool [edges]) is False."""
-        return remove_arcs(self.data, self.edges.to_arcs(keep))
+    def subgraph(self, keep: Tensor, weights: Tensor | None = None) -> Data:
+        """The data without the edges where ``keep`` (bool [edges]) is False; ``weights``: float [edges] of the others.
+
+        See :func:`glt.sparsify.weigh_arcs`.
+        """
+        return remove_arcs(weigh_arcs(self.data, self.edges, weights), self.edges.to_arcs(keep))
 
     def fit(
         self,
@@ -188,6 +204,7 @@ class Problem:
         result: FitResult,
         spent: Sequence[Cost] = (),
         initial: Mapping[str, Tensor] | None = None,
+        edge_weights: Tensor | None = None,
     ) -> Ticket:
         """The ticket of a level.
 
@@ -198,6 +215,7 @@ class Problem:
             result: the training whose score the ticket carries.
             spent: the other trainings that were needed to find it.
             initial: the state it is rewound to (default: the initial weights).
+            edge_weights: float [edges], as of :meth:`subgraph`.
         """
         ticket = Ticket(
             edge_keep=keep.cpu(),
@@ -205,6 +223,7 @@ class Problem:
             initial={k: v.cpu() for k, v in (initial or self.initial).items()},
             fingerprint=self.edges.fingerprint(),
             undirected=self.undirected,
+            edge_weights=None if edge_weights is None else edge_weights.cpu(),
             config={**self.config, "seed": self.seed, "level": level.number},
             trained={k: v.cpu() for k, v in result.state.items()},
             seconds=sum(r.seconds for r in (result, *spent)),
@@ -222,6 +241,6 @@ class Problem:
         }
         return ticket
 
-    def dense_ticket(self) -> Ticket:
-        """The dense pair as a ticket of level 0: every edge, every weight."""
-        return self.ticket(Level(0, 0.0, 0.0), *self.masks(), self.dense)
+    def dense_ticket(self, biases: bool = False) -> Ticket:
+        """The dense pair as a ticket of level 0: every edge, every weight (``biases`` as of :meth:`masks`)."""
+        return self.ticket(Level(0, 0.0, 0.0), *self.masks(biases=biases), self.dense)

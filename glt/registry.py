@@ -101,15 +101,26 @@ def singular(family: str) -> str:
 
 def one_line(error: pydantic.ValidationError) -> str:
     """A pydantic error as one sentence that quotes the option and its value."""
-    parts = []
+    said: dict[str, list[str]] = {}
     for item in error.errors():
         message = item["msg"].removeprefix("Value error, ")
-        where = ".".join(str(part) for part in item["loc"])
+        where = ".".join(str(part) for part in item["loc"] if not _names_a_type(part))
         if item["type"] == "missing":
-            parts.append(f"option {where!r} is missing")
+            said.setdefault(f"option {where!r} is missing", [])
             continue
-        parts.append(f"option {where!r} = {item['input']!r}: {message}" if where else message)
-    return "; ".join(dict.fromkeys(parts))
+        said.setdefault(f"option {where!r} = {item['input']!r}: " if where else "", []).append(message)
+    return "; ".join(about + _or(messages) for about, messages in said.items())
+
+
+def _names_a_type(part: str | int) -> bool:
+    """Whether a part of an error's place is pydantic's name of a type that the value could have had, not an option."""
+    return isinstance(part, str) and (part in ("int", "float", "str", "bool") or not part.isidentifier())
+
+
+def _or(messages: list[str]) -> str:
+    """What each type that is allowed says, as one sentence."""
+    first, *others = dict.fromkeys(messages)
+    return ", or ".join([first, *(message.removeprefix("Input should be ") for message in others)])
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Weights for the edges that stay, where the sampling that chose them defines some."""
+"""Weights for the edges that stay, where the sampling that chose them defines some; strategies have them too."""
 
 from __future__ import annotations
 

@@ -83,6 +83,21 @@ def remove_arcs(data: Data, keep: Tensor) -> Data:
     return smaller
 
 
+def weigh_arcs(data: Data, edges: PrunableEdges, weights: Tensor | None) -> Data:
+    """A shallow copy of ``data`` whose ``edge_weight`` is multiplied with ``weights`` (float [edges]); None: ``data``.
+
+    Both arcs of an edge get its weight, self-loops 1; without an ``edge_weight`` it is 1 everywhere.
+    """
+    if weights is None:
+        return data
+    dtype = torch.get_default_dtype() if data.x is None else data.x.dtype
+    weights = weights.to(data.edge_index.device, dtype)
+    own = torch.cat([weights, weights.new_ones(1)])[edges.edge_of_arc]
+    weighted = copy.copy(data)
+    weighted.edge_weight = own if data.get("edge_weight") is None else data.edge_weight * own
+    return weighted
+
+
 def _keep_symmetric(edge_index: Tensor, scores: Tensor, sparsity: float) -> Tensor:
     """Exact selection without pair ids: (u < v) stands for its edge, ties go by (u, v) as edge ids would."""
     source, target = edge_index

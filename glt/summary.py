@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class Row:
         difference: mean of (ticket - dense) over paired seeds.
         low, high: its 95 % bootstrap interval over seeds.
         last: mean test metric after the last epoch.
+        densities: fraction of each layer's weights that is kept, mean over the seeds whose records say it.
     """
 
     level: int
@@ -38,6 +39,7 @@ class Row:
     low: float
     high: float
     last: float
+    densities: dict[str, float] = field(default_factory=dict)
 
 
 def summarise(records: Iterable[Record]) -> list[Row]:
@@ -68,7 +70,17 @@ def _row(level: int, records: list[Record]) -> Row:
         low=low,
         high=high,
         last=mean("last_test"),
+        densities=mean_densities(records),
     )
+
+
+def mean_densities(records: Iterable[Record], key: str = "densities") -> dict[str, float]:
+    """Density of each layer's weights, mean over the records that have ``key``; older ones have not."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for record in records:
+        for name, density in record.get(key, {}).items():
+            found[name].append(density)
+    return {name: statistics.fmean(values) for name, values in found.items()}
 
 
 def bootstrap(values: np.ndarray, resamples: int = 10_000) -> tuple[float, float]:

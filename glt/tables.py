@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -32,7 +32,10 @@ def cells(row: Row) -> tuple[str, ...]:
 def summary_table(
     rows: Sequence[Row], title: str, metric: str, controls: Mapping[str, Sequence[Row]] | None = None
 ) -> Table:
-    """A rich table of the rows, those of each control by its name beneath the level's."""
+    """A rich table of the rows, those of each control by its name beneath the level's.
+
+    The control ``dense`` is called ``dense (control)``: the first row is dense too.
+    """
     table = Table(title=f"{title} ({metric.replace('_', '-')}, %)", title_justify="left")
     for name in COLUMNS:
         table.add_column(name, justify="right")
@@ -41,8 +44,26 @@ def summary_table(
         for name, levels in (controls or {}).items():
             for control in levels:
                 if control.level == row.level:
-                    table.add_row(name, *cells(control)[1:])
+                    table.add_row("dense (control)" if name == "dense" else name, *cells(control)[1:])
     return table
+
+
+def density_lines(rows: Iterable[tuple[str, Mapping[str, float]]]) -> list[str]:
+    """What each row keeps of every layer's weights, in percent, a line for each row that says it.
+
+    Rows of the same layers stand in columns; their names stand in a line above, once.
+    """
+    lines: list[str] = []
+    above: tuple[str, ...] = ()
+    for name, densities in rows:
+        layers = tuple(densities)
+        if layers and layers != above:
+            lines.append(f"{'weights kept, %':<17}" + "  ".join(layers))
+        if layers:
+            cells = (f"{100 * value:>{len(layer)}.1f}" for layer, value in densities.items())
+            lines.append(f"  {name:<15}" + "  ".join(cells))
+        above = layers or above
+    return lines
 
 
 CONTROL_COLUMNS = ("control", "graph", "weight", "kept", "seeds", "val", "test", "ticket - control")

@@ -15,7 +15,7 @@ from glt.constraints import Masks
 from glt.edges import PrunableEdges
 from glt.errors import GltError
 from glt.provenance import versions
-from glt.sparsify import remove_arcs
+from glt.sparsify import remove_arcs, weigh_arcs
 
 State = dict[str, Tensor]
 
@@ -34,6 +34,7 @@ class Ticket:
         metrics: what was measured (val, test, epoch, sparsities, cost, ...).
         trained: the state dict at the best validation epoch, if kept.
         versions: of glt, torch, PyG and Python that made it.
+        edge_weights: float [edges], what arcs weigh in the sub-graph (0 where they are gone), if anything but 1.
         seconds: what the search took; not saved, so that the same search gives the same file.
     """
 
@@ -46,6 +47,7 @@ class Ticket:
     metrics: dict[str, Any] = field(default_factory=dict)
     trained: State | None = None
     versions: dict[str, str] = field(default_factory=versions)
+    edge_weights: Tensor | None = None
     seconds: float = 0.0
 
     @property
@@ -62,6 +64,8 @@ class Ticket:
     def apply(self, data: Data) -> Data:
         """A copy of ``data`` with the pruned edges' arcs removed, per-arc attributes along with them.
 
+        Of a ticket with :attr:`edge_weights` the others are in ``edge_weight``, times what is there.
+
         Raises:
             GltError: ``data`` is another graph than the ticket's.
         """
@@ -74,7 +78,7 @@ class Ticket:
                 f"{self.fingerprint[:12]}, the graph given {edges.num_edges} and {edges.fingerprint()[:12]}; "
                 "apply it to the data it was found on"
             )
-        return remove_arcs(data, edges.to_arcs(self.edge_keep))
+        return remove_arcs(weigh_arcs(data, edges, self.edge_weights), edges.to_arcs(self.edge_keep))
 
     def rewind(self, model: nn.Module) -> nn.Module:
         """Set ``model`` to the initial weights, pruned ones zero, and return it.
@@ -121,12 +125,15 @@ class Ticket:
             trained: also keep the trained weights, which :meth:`verify` needs.
         """
         tensors = {"edges": ticket_file.pack(self.edge_keep)}
+        if self.edge_weights is not None:
+            tensors["edge_weights"] = self.edge_weights[self.edge_keep]
         tensors |= {f"mask/{k}": ticket_file.pack(v) for k, v in self.weight_masks.items()}
         tensors |= {f"initial/{k}": v for k, v in self.initial.items()}
         if trained and self.trained is not None:
             for k, v in self.trained.items():  # only what survives the mask
                 tensors[f"trained/{k}"] = v[self.weight_masks[k].to(v.device)] if k in self.weight_masks else v
         header = {
+            **({} if self.edge_weights is None else {"format": 2}),
             "num_edges": self.edge_keep.numel(),
             "fingerprint": self.fingerprint,
             "undirected": self.undirected,
@@ -143,13 +150,15 @@ class Ticket:
         try:
             parts: dict[str, State] = {"mask": {}, "initial": {}, "trained": {}}
             for name, tensor in tensors.items():
-                if name != "edges":
+                if name not in ("edges", "edge_weights"):
                     kind, key = name.split("/", 1)
                     parts[kind][key] = tensor
             initial = parts["initial"]
             masks = {k: ticket_file.unpack(v, tuple(initial[k].shape), f"mask {k!r}") for k, v in parts["mask"].items()}
+            keep = ticket_file.unpack(tensors["edges"], (int(header["num_edges"]),), "the edge mask")
             return cls(
-                edge_keep=ticket_file.unpack(tensors["edges"], (int(header["num_edges"]),), "the edge mask"),
+                edge_keep=keep,
+                edge_weights=_weights(tensors["edge_weights"], keep) if "edge_weights" in tensors else None,
                 weight_masks=masks,
                 initial=initial,
                 fingerprint=str(header["fingerprint"]),
@@ -169,6 +178,13 @@ class Ticket:
         from glt.verify import verify  # verify builds datasets and backbones, which lie above this file
 
         return verify(self, data, model, root)
+
+
+def _weights(kept: Tensor, keep: Tensor) -> Tensor:
+    """Weights of the kept edges, 0 for the others."""
+    if kept.shape != (int(keep.sum()),) or not kept.is_floating_point():
+        raise GltError(f"the ticket is inconsistent: {kept.numel()} edge weights for {int(keep.sum())} edges")
+    return kept.new_zeros(keep.shape).masked_scatter_(keep, kept)
 
 
 def _unfold(trained: State, masks: Masks) -> State:

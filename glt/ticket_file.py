@@ -16,7 +16,8 @@ from torch import Tensor
 from glt.errors import GltError
 from glt.files import atomic
 
-FORMAT = 1
+FORMAT = 2
+"""The newest that is read: 2 adds weights of edges, which most tickets have not; those are written as 1."""
 KEY = "glt"
 
 
@@ -25,11 +26,11 @@ def write(path: str | Path, header: dict[str, Any], tensors: dict[str, Tensor]) 
 
     Args:
         path: file to make or replace.
-        header: JSON-able; ``format`` and ``digest`` are added.
+        header: JSON-able; ``format`` (1 unless it says another) and ``digest`` are added.
         tensors: by name, any device.
     """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    header = {"format": FORMAT, **header}
+    header = {"format": 1, **header}
     header["digest"] = digest(header, tensors)
     with atomic(path) as temporary:
         save_file(tensors, str(temporary), metadata={KEY: json.dumps(header, sort_keys=True)})

@@ -118,6 +118,9 @@ def search_again(ticket: Ticket, root: Path | None = None) -> Verification:
         "masked weights that differ": _differing(ticket.weight_masks, again.weight_masks),
         "initial weights that differ": _differing(ticket.initial, again.initial),
     }
+    if ticket.edge_weights is not None or again.edge_weights is not None:
+        one, two = (t.edge_keep.float() if t.edge_weights is None else t.edge_weights for t in (ticket, again))
+        differing["edge weights that differ"] = int((one != two).sum())
     if ticket.trained is not None and again.trained is not None:
         kept = {k: v * again.weight_masks[k] if k in again.weight_masks else v for k, v in again.trained.items()}
         differing["trained weights that differ"] = _differing(ticket.trained, kept)

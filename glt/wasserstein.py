@@ -11,7 +11,7 @@ FLOOR = -80.0
 """Exponents are not taken lower: e^-80 is lost beside 1, and a result that is subnormal takes 14 times as long."""
 
 
-def apart(loss: Loss, num_nodes: int, weight: float, sample: int | None, seed: int) -> Loss:
+def apart(loss: Loss, num_nodes: int, weight: float, sample: int | None, seed: int, twice: bool = False) -> Loss:
     """``loss`` minus ``weight`` times :func:`class_distance` of the predicted probabilities.
 
     Args:
@@ -20,6 +20,7 @@ def apart(loss: Loss, num_nodes: int, weight: float, sample: int | None, seed: i
         weight: lambda of the paper.
         sample: at most so many nodes are compared, drawn once by ``seed``; None is all of them.
         seed: of the draw.
+        twice: as of :func:`class_distance`.
     """
     index: Tensor | None = None
     if sample is not None and sample < num_nodes:
@@ -27,12 +28,14 @@ def apart(loss: Loss, num_nodes: int, weight: float, sample: int | None, seed: i
 
     def separated(logits: Tensor) -> Tensor:
         some = logits if index is None else logits[index.to(logits.device)]
-        return loss(logits) - weight * class_distance(some.softmax(dim=-1))
+        return loss(logits) - weight * class_distance(some.softmax(dim=-1), twice=twice)
 
     return separated
 
 
-def class_distance(z: Tensor, epsilon: float = 1e-3, iterations: int = 10, tolerance: float = 1e-5) -> Tensor:
+def class_distance(
+    z: Tensor, epsilon: float = 1e-3, iterations: int = 10, tolerance: float = 1e-5, twice: bool = False
+) -> Tensor:
     r"""Sum over classes c of W(Z^c, Z^rest): the cost of moving the rows predicted as c onto all the others.
 
     Rows are classed by argmax, weighted uniformly within a side, and a unit of mass moved from one row to another costs
@@ -48,6 +51,7 @@ def class_distance(z: Tensor, epsilon: float = 1e-3, iterations: int = 10, toler
         epsilon: weight of the entropy.
         iterations: at most so many; each sets the potentials of the rows, then those of the rest.
         tolerance: stop when no potential of a row changed by more than this.
+        twice: it can be differentiated twice, the plan held fixed there too; in double precision.
 
     Returns:
         0-d, at least 0.
@@ -61,7 +65,14 @@ def class_distance(z: Tensor, epsilon: float = 1e-3, iterations: int = 10, toler
         return z.sum() * 0.0
     # not by matrix products: near 0 the difference of squares would leave a distance of 1e-3 in single precision
     cost = torch.cdist(z, z, compute_mode="donot_use_mm_for_euclid_dist")
-    return (_plan(cost.detach(), group, sizes, epsilon, iterations, tolerance) * cost).sum()
+    plan = _plan(cost.detach(), group, sizes, epsilon, iterations, tolerance)
+    return (plan * _smooth(z.double())).sum().to(z.dtype) if twice else (plan * cost).sum()
+
+
+def _smooth(z: Tensor) -> Tensor:
+    """Euclidean distances of rows, [n, n] of float64 [n, k], by operations that have second derivatives."""
+    squares = (z * z).sum(dim=1)
+    return (squares.unsqueeze(1) + squares - 2 * z @ z.t()).clamp_min(1e-24).sqrt()
 
 
 @torch.no_grad()

@@ -12,22 +12,20 @@ import click
 import numpy as np
 import pytest
 import torch
+from cli_runs import CSBM, finished, one_line, tiny
 from reference.scorers import MODEL_FREE, NEEDS_MODEL
 
 import glt
 from glt import allocator, cli, pipeline
 from glt.allocate import densities
 from glt.edgelist import EdgeList, read, write
+from glt.layers import LAYERS
 from glt.registry import FAMILIES, build, names
 from glt.results import Results
 from glt.sparsify import keep_arcs
 from glt.ticket import Ticket
 
-CSBM = {"name": "csbm", "nodes": 120, "classes": 3, "features": 30, "avg_degree": 4}
-TINY = [
-    *("-o", f"dataset={json.dumps(CSBM)}", "-o", "backbone={name: gcn, hidden: 8}"),
-    *("-o", "train={epochs: 4, lr: 0.05}", "--out", "runs"),
-]
+TINY = tiny(4)
 COMMANDS = ("run", "list", "show", "verify", "controls", "sparsify")
 HERE = Path(glt.__file__).parents[1]
 
@@ -38,14 +36,7 @@ pytestmark = pytest.mark.usefixtures("workplace")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A finished run, not to be changed: its folder."""
-    folder = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(allocator, "keep_freed_memory", lambda: None)
-        with pytest.raises(SystemExit) as end:
-            cli.cli.main(["run", "--quiet", *TINY], standalone_mode=False)
-    assert not end.value.code
-    return folder
+    return finished(tmp_path_factory.mktemp("made"), TINY)
 
 
 @pytest.fixture
@@ -58,12 +49,6 @@ def tree(folder):
     return sorted(str(path) for path in folder.rglob("*"))
 
 
-def one_line(err):
-    """The one line of an error."""
-    assert err.startswith("error: ") and err.count("\n") == 1 and err.endswith("\n"), err
-    return err
-
-
 # --- run
 
 
@@ -71,7 +56,11 @@ def test_run_prints_a_table_and_progress_apart(main, workplace):
     code, out, err = main("run", *TINY)
     assert code == 0
     lines = out.splitlines()
-    assert lines[0] == "teddy on csbm, gcn (accuracy, %)"
+    assert lines[0].rstrip() == "teddy on csbm, gcn (accuracy, %)"
+    kept = densities(Ticket.load(next(workplace.rglob("level01.safetensors"))).weight_masks)
+    at = next(i for i, line in enumerate(lines) if line.startswith("weights kept, %"))
+    assert lines[at].split()[3:] == list(kept)
+    assert lines[at + 1].split() == ["level", "1", *(f"{100 * density:.1f}" for density in kept.values())]
     assert any("dense" in line for line in lines) and any("40.0 %" in line and "59.8 %" in line for line in lines)
     assert "error" not in err and "val" in err, "progress"
     shown = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines[-4:]}
@@ -195,11 +184,22 @@ def test_list_of_one_family(main):
     assert out.splitlines()[0] == "scorers" and "  teddy  " in out and "csbm" not in out
 
 
+def test_list_layers_says_which_can_be_soft_masked(main):
+    code, out, _ = main("list", "layers")
+    assert code == 0 and out.splitlines()[0] == "layers"
+    assert "\n  GCNConv  soft masks: the mask is its edge weight" in out
+    assert "\n  SAGEConv, aggr='max'  no soft masks: a message times 0" in out
+
+
 def test_list_json(main):
     code, out, _ = main("list", "--json")
     tree = json.loads(out)
     assert code == 0
-    assert {family: sorted(entries) for family, entries in tree.items()} == {f: names(f) for f in FAMILIES}
+    assert {family: sorted(entries) for family, entries in tree.items()} == {
+        **{f: names(f) for f in FAMILIES},
+        "layers": sorted(LAYERS),
+    }
+    assert tree["layers"]["GINConv"]["soft_masks"] and not tree["layers"]["PNAConv"]["soft_masks"]
     option = next(o for o in tree["strategies"]["teddy"]["options"] if o["name"] == "weight")
     assert (option["type"], option["default"]) == ("float", 10.0)
     assert json.loads(main("list", "schedules", "--json")[1]) == {"schedules": tree["schedules"]}

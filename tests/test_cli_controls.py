@@ -4,19 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
+from cli_runs import finished, one_line, tiny
 
-from glt import allocator, cli, controlled
+from glt import controlled
 from glt.find import find
 from glt.registry import names
 from glt.results import Results
 from glt.ticket import Ticket
 from glt.train import Recipe
 
-CSBM = {"name": "csbm", "nodes": 120, "classes": 3, "features": 30, "avg_degree": 4}
-TINY = [
-    *("-o", f"dataset={json.dumps(CSBM)}", "-o", "backbone={name: gcn, hidden: 8}", "--seeds", "3"),
-    *("-o", "train={epochs: 3, lr: 0.05}", "--out", "runs", "-q"),
-]
+TINY = tiny(3, "--seeds", "3", "-q")
 FEW = ("--control", "mlp", "--control", "random")
 
 
@@ -26,14 +23,7 @@ pytestmark = pytest.mark.usefixtures("workplace")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A finished run of three seeds: its folder."""
-    folder = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(allocator, "keep_freed_memory", lambda: None)
-        with pytest.raises(SystemExit) as end:
-            cli.cli.main(["run", *TINY], standalone_mode=False)
-    assert not end.value.code
-    return folder
+    return finished(tmp_path_factory.mktemp("made"), TINY)
 
 
 @pytest.fixture
@@ -41,11 +31,6 @@ def tickets(made):
     for stale in made.rglob("controls.jsonl"):
         stale.unlink()
     return sorted(made.glob("runs/run/*/seed*/level01.safetensors"))
-
-
-def one_line(err):
-    assert err.startswith("error: ") and err.count("\n") == 1 and err.endswith("\n"), err
-    return err
 
 
 def test_one_table_and_one_sentence(main, tickets):
@@ -58,6 +43,10 @@ def test_one_table_and_one_sentence(main, tickets):
     assert cells["ticket"][1:7] == ["40.0", "%", "59.8", "%", "106", "3"]
     assert cells["width_matched"][1:6] == ["0.0", "%", "0.0", "%", "99"]
     assert any("paired over 3 seeds" in line for line in lines)
+    layers = next(i for i, line in enumerate(lines) if line.startswith("weights kept, %"))
+    assert lines[layers].split()[3:] == ["convs.0.lin.weight", "convs.1.lin.weight"]
+    pruned = {line.split()[0] for line in lines[layers + 1 :] if line.startswith("  ")}
+    assert pruned == {"ticket", "random", "reinitialised", "same_weights", "shuffled", "shuffled_global"}
     assert sum(line.startswith("The ticket ") and line.endswith(".") for line in lines) == 1
     assert "…" not in out, "nothing is cut off"
     records = Path(lines[-1].removeprefix("records  "))
@@ -170,11 +159,13 @@ def test_controls_are_listed(main):
 
 def test_a_run_shows_its_controls_beside_the_levels(main, made):
     out_folder = ("--out", made / "runs")
-    code, out, err = main("run", *TINY, *out_folder, "-o", "controls=[mlp, random, mlp_distilled]")
+    code, out, err = main("run", *TINY, *out_folder, "-o", "controls=[dense, mlp, random, mlp_distilled]")
     assert (code, err) == (0, "")
     lines = [line.replace("│", " ").split() for line in out.splitlines()]
     places = {line[0]: i for i, line in enumerate(lines) if line}
-    assert places["dense"] < places["1"] < places["mlp"] < places["random"]
+    assert [line[:2] for line in lines if "dense" in line[:1]] == [["dense", "0.0"], ["dense", "(control)"]]
+    dense = [line[:1] for line in lines].index(["dense"])
+    assert dense < places["1"] < places["dense"] < places["mlp"] < places["random"]
     assert lines[places["mlp"]][1:5] == ["100.0", "%", "0.0", "%"]
     assert any(line[:4] == ["level", "1", "The", "ticket"] for line in lines)
     last = next(line for line in out.splitlines() if line.startswith("next"))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference.backbones import small
 from torch import nn
-from torch_geometric.nn import GATConv
+from torch_geometric.nn import ARMAConv, GATConv, GATv2Conv, SuperGATConv
 
 from glt.constraints import freeze_weights, largest_weights, project_weights, prunable_weights
 from glt.errors import GltError
@@ -279,6 +279,22 @@ def test_vectors_embeddings_norms_and_frozen_parameters_are_not_weights():
     every = {name for name, p in model.named_parameters() if p.requires_grad}
     assert set(prunable_weights(model, biases=True)) == every
     assert "frozen.weight" not in every
+
+
+@pytest.mark.parametrize("stacks", [1, 2])
+def test_a_stack_of_matrices_is_one_weight_however_many_there_are(stacks):
+    weights = prunable_weights(ARMAConv(5, 3, num_stacks=stacks, num_layers=2))
+    assert {name: list(p.shape) for name, p in weights.items()} == {
+        "weight": [1, stacks, 3, 3],
+        "init_weight": [stacks, 5, 3],
+        "root_weight": [2, stacks, 5, 3],
+    }
+
+
+@pytest.mark.parametrize("layer", [GATConv, GATv2Conv, SuperGATConv])
+def test_attention_vectors_are_no_weights_however_many_heads(layer):
+    for heads in (1, 4):
+        assert not [name for name in prunable_weights(layer(5, 3, heads=heads)) if "att" in name]
 
 
 EXPECTED = {

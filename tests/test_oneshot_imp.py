@@ -112,7 +112,7 @@ def test_without_rewinding_training_goes_on_from_the_trained_weights(name, sbm):
 
 @pytest.mark.parametrize("to", [-0.1, 1.5, "never"])
 def test_rewinding_to_nowhere_is_an_error(to):
-    with pytest.raises(GltError, match="rewind_to"):
+    with pytest.raises(GltError, match=rf"option 'rewind_to' = {to!r}: Input should be [^_]*, or 'none'$"):
         build("strategies", {"name": "imp", "rewind_to": to})
 
 

@@ -13,6 +13,7 @@ import torch
 from torch_geometric.utils import degree
 
 from glt import pipeline, registry
+from glt.allocate import densities
 from glt.config import Config
 from glt.errors import GltError, TrainingError
 from glt.pipeline import Run
@@ -33,7 +34,16 @@ POINT = {"config_id", "method", "backbone", "dataset", "split", "task", "seed", 
 MADE_BY = {"glt", "torch", "pyg", "python", "commit", "dirty", "device", "threads"}
 MEASURED = {
     *("metric", "val", "test", "epoch", "last_val", "last_test", "dense_val", "dense_test"),
-    *("graph_sparsity", "weight_sparsity", "avg_degree", "isolated", "params", "ticket_bytes", "ticket_sha256"),
+    *(
+        "graph_sparsity",
+        "weight_sparsity",
+        "avg_degree",
+        "isolated",
+        "params",
+        "densities",
+        "ticket_bytes",
+        "ticket_sha256",
+    ),
     *("search_s", "search_epochs", "peak_mb", "track"),
 }
 VOLATILE = {"search_s", "peak_mb", "commit", "dirty", "device", "threads"}
@@ -115,6 +125,7 @@ def test_numbers_are_those_of_the_ticket(done):
         assert record["isolated"] == int((degrees == 0).sum())
         kept = sum(int(mask.sum()) for mask in ticket.weight_masks.values())
         assert record["params"] == kept + 8 + 3
+        assert record["densities"] == densities(ticket.weight_masks)
         assert ticket.config["seed"] == record["seed"] and ticket.config["level"] == record["level"]
 
 

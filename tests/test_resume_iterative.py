@@ -4,10 +4,12 @@ import os
 
 import pytest
 
-from glt import pipeline
+from glt import pipeline, problem
 from glt.config import Config
 from glt.pipeline import Run
+from glt.problem import Problem
 from glt.registry import get, names
+from glt.strategies import masked, weights
 
 STRATEGIES = [name for name in names("strategies") if get("strategies", name).iterative]
 MASKED = [name for name in STRATEGIES if hasattr(get("strategies", name), "mask_epochs")]
@@ -108,6 +110,33 @@ def test_killed_while_a_ticket_is_trained(tmp_path, whole, strategy, level, fini
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(("number", "finished"), [(1, [0]), (2, [0, 1]), (3, [0, 1]), (4, [0, 1, 3])])
+def test_killed_between_pruning_and_rewinding(tmp_path, whole, strategy, number, finished, monkeypatch):
+    """New masks are known, and no model has been set back to the weights they start from."""
+    run = experiment(tmp_path, strategy)
+    pruned = []
+    choices = ((masked, "largest_weights"), (weights, "allocate"))  # where strategies have their weight masks from
+
+    def noting(choose):
+        return lambda *args, **options: pruned.append(choose(*args, **options)) or pruned[-1]
+
+    def dying(self, state, at=Problem.model_at):
+        if len(pruned) == number:
+            raise Killed
+        return at(self, state)
+
+    with monkeypatch.context() as patch:
+        for module, name in choices:
+            patch.setattr(module, name, noting(getattr(module, name)))
+        patch.setattr(Problem, "model_at", dying)
+        with pytest.raises(Killed):
+            list(pipeline.run(run))
+    left = [sum(int(mask.sum()) for mask in masks.values()) for masks in pruned]
+    assert len(left) == number and left == sorted(left, reverse=True), "every round has pruned, up to this one"
+    ends_the_same(run, whole, strategy, finished)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize(("number", "finished"), [(2, [0]), (3, [0, 1]), (4, [0, 1, 3])])
 def test_killed_while_a_ticket_is_written(tmp_path, whole, strategy, number, finished, monkeypatch):
     run = experiment(tmp_path, strategy)
@@ -132,3 +161,12 @@ def test_killed_again_and_again(tmp_path, whole, strategy):
     for phase in rounds_of(strategy)[2:]:
         stopped_at(run, phase, 1)
     ends_the_same(run, whole, strategy, [0, 1, 3])
+
+
+@pytest.mark.parametrize("strategy", MASKED)
+def test_soft_masks_are_checked_once_a_seed(tmp_path, strategy, monkeypatch):
+    seen = []
+    monkeypatch.setattr(problem, "check_soft_masks", lambda *args: seen.append(args))
+    run = Run.under(Config.load(None, [*OPTIONS, f"strategy={strategy}", "seeds=2", "train.epochs=1"]), tmp_path)
+    assert all(record["status"] == "ok" for record in pipeline.run(run))
+    assert len(seen) == 2

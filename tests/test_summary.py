@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from glt.summary import bootstrap, summarise
-from glt.tables import COLUMNS, cells, markdown, summary_table
+from glt.summary import bootstrap, mean_densities, summarise
+from glt.tables import COLUMNS, cells, density_lines, markdown, summary_table
 
 
 def record(seed, level, test, dense=0.8, **changes):
@@ -122,3 +122,22 @@ def test_the_table_has_a_line_per_row():
 def test_markdown():
     table = markdown(["name", "a"], [["x", "1"], ["y", "2"]])
     assert table == "| name | a |\n| --- | --: |\n| x | 1 |\n| y | 2 |"
+
+
+def test_densities_are_means_over_the_seeds_that_say_them():
+    records = [{"densities": {"a": 0.5, "b": 1.0}}, {}, {"densities": {"a": 0.25, "b": 1.0}}]
+    assert mean_densities(records) == {"a": 0.375, "b": 1.0}
+    assert mean_densities([{}]) == {}, "older records do not"
+
+
+def test_density_lines_name_the_layers_once():
+    first = {"first": 0.5, "second": 0.125}
+    lines = density_lines([("level 1", first), ("level 2", {}), ("level 3", first), ("mlp", {"other": 1.0})])
+    assert [line.split() for line in lines] == [
+        ["weights", "kept,", "%", "first", "second"],
+        ["level", "1", "50.0", "12.5"],
+        ["level", "3", "50.0", "12.5"],
+        ["weights", "kept,", "%", "other"],
+        ["mlp", "100.0"],
+    ]
+    assert lines[0].index("second") + len("second") == len(lines[1])

@@ -98,6 +98,9 @@ class Sometimes(Constraint):
     def __init__(self, epochs):
         self.asked, self.epochs = 0, epochs
 
+    def apply(self):
+        pass
+
     def holds(self):
         return self.asked in self.epochs
 

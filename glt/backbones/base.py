@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -22,7 +23,7 @@ Residual = Annotated[bool, Field(description="add a layer's input to its output 
 Norm = Annotated[Literal["none", "batch", "layer"], Field(description="normalisation before every ReLU")]
 
 
-class GNN(nn.Module):
+class GNN(nn.Module, ABC):
     """PyG convolutions with normalisation, ReLU and dropout between them; the last one gives the logits.
 
     A layer is dropout(relu(norm(conv(x) + x))), in the order of Luo et al. ("Classic GNNs are Strong Baselines",
@@ -64,11 +65,11 @@ class GNN(nn.Module):
     def arcs(
         self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
-        """(arcs, weights) that the convolution sums over: those of the graph, then the self-loops it adds.
+        """(arcs, weights) that the convolution sums over: those of the graph, then the self-loops it adds; here none.
 
         Arcs other than self-loops keep their order. int64 [2, m], ``dtype`` [m].
         """
-        raise NotImplementedError
+        return edge_index, torch.ones(edge_index.size(1), dtype=dtype, device=edge_index.device)
 
     def coefficients(self, arcs: Tensor, weights: Tensor, num_nodes: int) -> Tensor:
         """What the messages of ``arcs`` are multiplied with, [m]; differentiable in the weights."""
@@ -94,9 +95,9 @@ class GNN(nn.Module):
 
         return masked
 
+    @abstractmethod
     def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: Any) -> Tensor:
         """One convolution with a prepared graph."""
-        raise NotImplementedError
 
     def plain(self, conv: Any, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
         """One convolution as PyG runs it."""

@@ -79,12 +79,6 @@ class Arcs:
 class DeeperGCNModel(GNN):
     """The adjacency is the operator, its rows averaged for the mean; the first linear map is the stem."""
 
-    def arcs(
-        self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor]:
-        """A."""
-        return edge_index, torch.ones(edge_index.size(1), dtype=dtype, device=edge_index.device)
-
     def coefficients(self, arcs: Tensor, weights: Tensor, num_nodes: int) -> Tensor:
         """A, or D^-1 A for the mean."""
         return averaging(arcs, weights, num_nodes) if self.convs[0].aggr == "mean" else weights

@@ -36,6 +36,12 @@ class MLP:
 class MLPModel(GNN):
     """Arcs are accepted and not used."""
 
+    def arcs(
+        self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        """None."""
+        return edge_index[:, :0], edge_index.new_empty(0, dtype=dtype)
+
     def operator(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype) -> tuple[()]:
         """No graph."""
         return ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
 
@@ -31,12 +30,6 @@ class SAGE:
 
 class SAGEModel(GNN):
     """The row-stochastic adjacency is the operator."""
-
-    def arcs(
-        self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor]:
-        """A."""
-        return edge_index, torch.ones(edge_index.size(1), dtype=dtype, device=edge_index.device)
 
     def coefficients(self, arcs: Tensor, weights: Tensor, num_nodes: int) -> Tensor:
         """D^-1 A: the mean over incoming arcs, zero for a node without any."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from glt.commands import options
+
 if TYPE_CHECKING:
     from glt.results import Record
     from glt.subject import Subject
@@ -17,11 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("tickets", nargs=-1, required=True, metavar="TICKET...", type=click.Path(path_type=Path))
 @click.option("--control", "wanted", multiple=True, metavar="NAME", help="Run this one alone; may be repeated.")
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of dataset files (default: $GLT_DATA).")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads (default: torch's choice).")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout instead of the table.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@options.training("One JSON object on stdout instead of the table.")
 def controls(
     tickets: tuple[Path, ...],
     wanted: tuple[str, ...],
@@ -45,7 +43,7 @@ def controls(
     from glt.config import controls_of
     from glt.paired import compare
     from glt.subject import Subject
-    from glt.tables import control_table
+    from glt.tables import control_table, density_lines
 
     pieces = controls_of(wanted or "all")
     subjects = [Subject.of(path) for path in tickets]
@@ -66,6 +64,10 @@ def controls(
         setting = ", ".join(str(records[0][key]) for key in ("dataset", "backbone", "method"))
         title = f"{setting}, level {records[0]['level']} and its controls"
         Console(width=None if sys.stdout.isatty() else 120).print(control_table(comparison, title))
+        every = (comparison.ticket, *comparison.controls)
+        pruned = (row for row in every if any(density < 1 for density in row.densities.values()))
+        for line in density_lines((row.name, row.densities) for row in pruned):
+            click.echo(line)
         for name, why in comparison.left_out.items():
             click.echo(f"left out  {name}: {why}")
         click.echo(comparison.sentence)

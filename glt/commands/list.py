@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from glt.errors import GltError, unknown
 from glt.registry import FAMILIES, get, names, options
 
 
@@ -16,11 +17,16 @@ from glt.registry import FAMILIES, get, names, options
 def list_(family: str | None, as_json: bool) -> None:
     """Show every registered piece with its options and source.
 
-    FAMILY is one of datasets, scorers, pruners, schedules, backbones, strategies, controls; all without it.
+    FAMILY is one of datasets, scorers, pruners, schedules, backbones, strategies, controls; all without it. Or it is
+    layers: which of PyG's layers can be soft-masked, as ugs, wd_glt, gebt and the scorer gradient do.
     """
-    families = [family] if family else list(FAMILIES)
+    if family not in (None, "layers", *FAMILIES):
+        raise GltError(unknown("family", family, ("layers", *FAMILIES)))
+    families = [family] if family else [*FAMILIES, "layers"]
     tree: dict[str, dict[str, Any]] = {
-        f: {
+        f: _layers()
+        if f == "layers"
+        else {
             name: {
                 "about": " ".join((get(f, name).__doc__ or "").split("\n\n")[0].split()),
                 "options": [vars(option) for option in options(get(f, name))],
@@ -36,8 +42,17 @@ def list_(family: str | None, as_json: bool) -> None:
         click.secho(f, bold=True)
         for name, entry in entries.items():
             click.echo(f"  {click.style(name, fg='cyan')}  {entry['about']}")
-            for option in entry["options"]:
+            for option in entry.get("options", ()):
                 click.echo(f"      {option['name']} = {_shown(option['default'])}  ({option['type']}) {option['help']}")
+
+
+def _layers() -> dict[str, dict[str, Any]]:
+    from glt.layers import soft_masks
+
+    return {
+        name: {"about": ("soft masks: " if found.works else "no soft masks: ") + found.about, "soft_masks": found.works}
+        for name, found in soft_masks().items()
+    }
 
 
 def _shown(default: object) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from glt.commands import options
+
 if TYPE_CHECKING:
     from glt.pipeline import Run
     from glt.results import Record
@@ -31,11 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Results go here."
 )
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of dataset files (default: $GLT_DATA).")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads (default: torch's choice).")
-@click.option("--json", "as_json", is_flag=True, help="Records as JSON lines on stdout instead of the table.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@options.training("Records as JSON lines on stdout instead of the table.")
 def run(
     config: Path | None,
     overrides: tuple[str, ...],
@@ -115,12 +113,12 @@ def _report(experiment: Run, records: list[Record]) -> None:
     from glt.paired import compare_levels, summarise_controls
     from glt.plot import plot_accuracy
     from glt.summary import summarise
-    from glt.tables import summary_table
+    from glt.tables import density_lines, summary_table
 
     config = experiment.config
     title = f"{config.strategy.name} on {config.dataset.name}, {config.backbone.name}"
     rows = summarise(records)
-    console = Console(soft_wrap=not sys.stdout.isatty())
+    console = Console(width=None if sys.stdout.isatty() else 120)
     for record in records:
         if record["status"] == "failed":
             what = f"level {record['level']}" + (f" control {record['control']}" if "control" in record else "")
@@ -129,6 +127,8 @@ def _report(experiment: Run, records: list[Record]) -> None:
         return
     finished = [r for r in records if r["status"] == "ok" and "control" not in r]
     console.print(summary_table(rows, title, finished[0]["metric"], summarise_controls(records)))
+    for line in density_lines((f"level {row.level}", row.densities) for row in rows if row.level):
+        click.echo(line)
     for level, comparison in compare_levels(records).items():
         for name, why in comparison.left_out.items():
             click.echo(f"level {level} left out  {name}: {why}")

@@ -29,6 +29,7 @@ def show(ticket: str, as_json: bool) -> None:
         "graph_sparsity": loaded.graph_sparsity,
         "weight_sparsity": loaded.weight_sparsity,
         "layers": layers,
+        "edge_weights": loaded.edge_weights is not None,
         "trained_weights": loaded.trained is not None,
         "fingerprint": loaded.fingerprint,
         "undirected": loaded.undirected,
@@ -40,7 +41,10 @@ def show(ticket: str, as_json: bool) -> None:
         click.echo(json.dumps(tree))
         return
     click.secho(ticket, bold=True)
-    click.echo(f"edges     {tree['edges_kept']} of {tree['edges']} kept, graph sparsity {loaded.graph_sparsity:.4%}")
+    click.echo(
+        f"edges     {tree['edges_kept']} of {tree['edges']} kept, graph sparsity {loaded.graph_sparsity:.4%}"
+        + (", weighted" if tree["edge_weights"] else "")
+    )
     click.echo(f"weights   weight sparsity {loaded.weight_sparsity:.4%}; kept per layer:")
     rows = [("layer", "shape", "kept", "density")]
     for name, layer in layers.items():

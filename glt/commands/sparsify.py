@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import click
 
+from glt.commands.options import ROOT
+
 
 @click.command()
 @click.option("--dataset", help="A registered dataset.")
@@ -35,7 +37,7 @@ import click
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help=".npz, .csv or .parquet")
 @click.option("--directed", is_flag=True, help="Every arc is an edge of its own.")
 @click.option("--once", is_flag=True, help="The list names every undirected edge once, in either direction.")
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of dataset files (default: $GLT_DATA).")
+@ROOT
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No summary on stdout.")
 def sparsify(

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import click
 
+from glt.commands.options import ROOT
+
 
 @click.command()
 @click.argument("ticket", type=click.Path())
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of dataset files (default: $GLT_DATA).")
+@ROOT
 @click.option("--rerun", is_flag=True, help="Also repeat the whole search from the ticket's config and compare.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def verify(ticket: str, root: Path | None, rerun: bool, as_json: bool) -> None:

@@ -8,10 +8,11 @@ from functools import partial
 from typing import Annotated, Any, ClassVar, Protocol
 
 import numpy as np
+import torch
 from pydantic import Field
 from torch import Tensor
 
-from glt.constraints import Masks, freeze_weights
+from glt.constraints import Masks, freeze_weights, prunable_weights
 from glt.losses import Loss
 from glt.problem import Cost, Problem
 from glt.registry import build, spec_of
@@ -71,19 +72,26 @@ def trained(
 ) -> Outcome:
     """A control of ``ticket``: ``edges`` (bool [edges]) and ``weights`` (bool by name), fixed and trained.
 
-    Training starts from ``initial`` (default: the problem's own initial weights).
+    Training starts from ``initial`` (default: the problem's own initial weights). The ticket's edges weigh what they
+    weigh in the ticket.
     """
     loss, spent = lesson
     initial = problem.initial if initial is None else initial
+    on_edges = ticket.edge_weights if torch.equal(edges.cpu(), ticket.edge_keep) else None
     result = problem.fit(
-        problem.subgraph(edges),
+        problem.subgraph(edges, on_edges),
         model=problem.model_at(initial),
         loss=loss,
         constrain=partial(freeze_weights, masks=weights),
         phase=phase,
     )
     level = Level(int(ticket.config["level"]), ticket.graph_sparsity, ticket.weight_sparsity)
-    return Outcome(problem.ticket(level, edges, weights, result, spent, initial), result.logits)
+    return Outcome(problem.ticket(level, edges, weights, result, spent, initial, on_edges), result.logits)
+
+
+def masks_biases(problem: Problem, ticket: Ticket) -> bool:
+    """Whether the ticket's masks are over more than weight matrices; then its controls' are too, and totals agree."""
+    return not ticket.weight_masks.keys() <= prunable_weights(problem.model()).keys()
 
 
 def with_backbone(problem: Problem, backbone: Any) -> Problem:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from glt.controls.base import Lesson, Outcome, backbone_of, trained, with_backbone
+from glt.controls.base import Lesson, Outcome, backbone_of, masks_biases, trained, with_backbone
 from glt.problem import Problem
 from glt.registry import get, register
 from glt.strategies.base import Taught
@@ -42,5 +42,5 @@ def without_graph(
     if hidden:
         shape["hidden"] = hidden
     plain = with_backbone(problem, get("backbones", "mlp")(**shape))
-    edges, weights = plain.masks()
+    edges, weights = plain.masks(biases=masks_biases(problem, ticket))
     return trained(plain, ticket, phase, edges & False, weights, lesson)

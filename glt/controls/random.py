@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from glt.controls.base import Draw, Outcome, trained
+from glt.controls.base import Draw, Outcome, masks_biases, trained
 from glt.problem import Problem
 from glt.registry import build, register
 from glt.select import keep_top
@@ -25,5 +25,6 @@ class Random:
         scorer, pruner = ({"name": "random", "seed": self.seed} for _ in range(2))
         strategy = build("strategies", {"name": "random", "scorer": scorer, "pruner": pruner})
         edges = keep_top(strategy.edge_scores(problem)[0], int(ticket.edge_keep.sum()))
-        weights = strategy.prune(problem, problem.subgraph(edges), ticket.initial, ticket.weight_sparsity)
+        graph, biases = problem.subgraph(edges), masks_biases(problem, ticket)
+        weights = strategy.prune(problem, graph, ticket.initial, ticket.weight_sparsity, biases=biases)
         return trained(problem, ticket, "random", edges, weights, teaching.taught(problem), ticket.initial)

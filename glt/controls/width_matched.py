@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 
 from glt.constraints import prunable_weights
-from glt.controls.base import Outcome, backbone_of, trained, with_backbone
+from glt.controls.base import Outcome, backbone_of, masks_biases, trained, with_backbone
 from glt.errors import GltError
 from glt.problem import Problem
 from glt.registry import register
@@ -26,11 +26,12 @@ class WidthMatched:
     def __call__(self, problem: Problem, ticket: Ticket, teaching: Taught) -> Outcome:
         """Train it on the full graph, taught as the ticket is, by the same teacher."""
         kept = sum(int(mask.sum()) for mask in ticket.weight_masks.values())
-        narrow = with_backbone(problem, narrowed(backbone_of(problem), kept, problem))
-        return trained(narrow, ticket, "width_matched", *narrow.masks(), teaching.taught(problem))
+        biases = masks_biases(problem, ticket)
+        narrow = with_backbone(problem, narrowed(backbone_of(problem), kept, problem, biases))
+        return trained(narrow, ticket, "width_matched", *narrow.masks(biases=biases), teaching.taught(problem))
 
 
-def narrowed(backbone: Any, most: int, problem: Problem) -> Any:
+def narrowed(backbone: Any, most: int, problem: Problem, biases: bool = False) -> Any:
     """``backbone`` with the largest ``hidden`` at which it has at most ``most`` prunable weights, no wider than it is.
 
     Attention heads share the hidden units, so ``hidden`` stays a multiple of ``heads``.
@@ -42,7 +43,7 @@ def narrowed(backbone: Any, most: int, problem: Problem) -> Any:
     def weights(units: int) -> int:
         with torch.random.fork_rng([]):
             model = replace(backbone, hidden=units)(problem.data.x.size(1), problem.num_classes)
-        return sum(p.numel() for p in prunable_weights(model).values())
+        return sum(p.numel() for p in prunable_weights(model, biases).values())
 
     widths = range(step, backbone.hidden + 1, step)
     fitting = bisect_right(widths, most, key=weights)

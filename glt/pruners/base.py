@@ -27,6 +27,7 @@ class Pruning:
         alive: bool mask by name of every prunable weight; the others count as zero. None: all are alive.
         sparsity: fraction of the prunable weights that will have gone after this step, in [0, 1).
         seed: of pruners that draw.
+        biases: score every trainable parameter, as of :func:`glt.constraints.prunable_weights`.
     """
 
     model: nn.Module
@@ -36,10 +37,11 @@ class Pruning:
     alive: Masks | None = None
     sparsity: float = 0.0
     seed: int = 0
+    biases: bool = False
 
     def weights(self) -> dict[str, Tensor]:
         """Copies of the prunable weights by name, zero where they are not alive."""
-        found = {name: weight.detach().clone() for name, weight in prunable_weights(self.model).items()}
+        found = {name: weight.detach().clone() for name, weight in prunable_weights(self.model, self.biases).items()}
         if self.alive is not None:
             for name, weight in found.items():
                 weight.masked_fill_(~self.alive[name].to(weight.device), 0)

@@ -6,16 +6,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Protocol
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from glt.errors import GltError
+from glt.forward import Forward
 from glt.losses import DistilNodes, Loss, distilled
-from glt.masks import check_soft_masks
 from glt.problem import Cost, Problem
 from glt.registry import build, checked
+from glt.reweight import check_reweights
 from glt.schedules.level import Level
 from glt.selection import Selection
+from glt.sparsify import weigh_arcs
 from glt.strategies.rounds import rounds
 from glt.ticket import Ticket
 
@@ -71,7 +74,7 @@ class Taught:
         if self.iterative:
             list(rounds(levels))
         if self.soft_masks:
-            check_soft_masks(problem.model(), problem.data, problem.edges)
+            problem.check_soft_masks()
 
     def taught(self, problem: Problem) -> tuple[Loss | None, list[Cost]]:
         """(loss, what the teacher cost); None is cross-entropy alone."""
@@ -89,10 +92,18 @@ class ChoosesEdges(Taught):
     selection: Annotated[
         Selection | None, Field(description="how scores become edges: {inverse, by, blend, weights} (default: highest)")
     ] = None
+    reweight: Annotated[
+        bool,
+        Field(description="edges that stay weigh more, where the scorer defines it; the model has to heed weights"),
+    ] = False
 
     def __post_init__(self) -> None:
-        """Levels say how many edges stay."""
+        """Levels say how many edges stay, and only the highest scores have weights."""
         super().__post_init__()
+        if self.reweight:
+            check_reweights(self.scorer)
+            if self.selection and not self.selection.plain:
+                raise GltError("reweight goes with the highest scores of the whole graph: leave out selection")
         if self.selection and self.selection.per_node is not None:
             raise GltError(
                 f"selection.per_node = {self.selection.per_node} says how many edges stay, and so do the levels: leave "
@@ -109,6 +120,27 @@ class ChoosesEdges(Taught):
             return selection.score(problem.edges, scorer, problem.data), []
         model = problem.model_at(problem.dense.state)
         return selection.score(problem.edges, scorer, problem.data, model), [problem.dense]
+
+    def check(self, problem: Problem, levels: Sequence[Level]) -> None:
+        """And where edges are to be weighted, the scorer has weights and the model heeds them."""
+        super().check(problem, levels)
+        if not self.reweight:
+            return
+        weights = self.edge_weights(problem, problem.masks()[0])
+        half = torch.linspace(0.5, 1.5, problem.edges.num_edges, device=problem.data.x.device)
+        graph = weigh_arcs(problem.data, problem.edges, half if weights is None else half * weights)
+        if torch.equal(*(Forward(problem.model(), data).evaluate() for data in (graph, problem.data))):
+            raise GltError(
+                f"reweight: {type(problem.model()).__name__} does not heed edge weights; use the backbone gcn, or a "
+                "model of your own whose forward takes edge_weight"
+            )
+
+    def edge_weights(self, problem: Problem, keep: Tensor) -> Tensor | None:
+        """What the edges that stay weigh, float [edges], 0 for the others; None without ``reweight``."""
+        if not self.reweight:
+            return None
+        scorer = _seeded(self.scorer, problem.seed)
+        return problem.edges.pool(scorer.weights(problem.data, problem.edges.to_arcs(keep)))
 
     def keep_edges(self, problem: Problem, scores: Tensor, level: Level) -> Tensor:
         """The edges that stay at a level, bool [edges]."""

@@ -36,6 +36,7 @@ class IMP(PrunesWeights):
         edge_scores, _ = self.edge_scores(problem)
         loss, _ = self.taught(problem)
         edges, weights = problem.masks(start)
+        graph = problem.subgraph(edges, start.edge_weights if start else None)
         if start and start.trained is None:
             raise GltError(
                 f"the ticket of level {start.config['level']} was saved without trained weights, by which imp prunes"
@@ -45,16 +46,18 @@ class IMP(PrunesWeights):
         spent = Spent.before(start, sum(cost.epochs for cost in early), [problem.dense])
         for step in rounds(levels, start):
             level = step.level
-            weights = self.prune(problem, problem.subgraph(edges), trained, level.weight_sparsity, weights, loss)
+            weights = self.prune(problem, graph, trained, level.weight_sparsity, weights, loss)
             edges = self.keep_edges(problem, edge_scores, level)
+            on_edges = self.edge_weights(problem, edges)
+            graph = problem.subgraph(edges, on_edges)
             begin, early = rewound(problem, self.rewind_to, trained)
             result = problem.fit(
-                problem.subgraph(edges),
+                graph,
                 model=problem.model_at(begin),
                 loss=loss,
                 constrain=partial(freeze_weights, masks=weights),
                 phase=f"level {level.number}",
             )
             if step.wanted:
-                yield problem.ticket(level, edges, weights, result, [spent, *early], begin)
+                yield problem.ticket(level, edges, weights, result, [spent, *early], begin, on_edges)
             trained, spent = result.state, spent + result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar
@@ -27,7 +28,7 @@ MaskEpochs = Annotated[int | None, Field(ge=1, description="epochs of mask train
 
 
 @checked("strategy")
-class Masked(Taught):
+class Masked(Taught, ABC):
     """In every round, masks are trained beside the weights; the smallest go, and a level's ticket is trained anew.
 
     A subclass says what the masks are trained for (:meth:`objective`), what holds meanwhile (:meth:`constraint`), and
@@ -44,13 +45,18 @@ class Masked(Taught):
         """Options of the optimiser for edge masks alone."""
         return {}
 
-    def objective(self, problem: Problem, loss: Loss | None) -> Loss | None:
-        """The loss of mask training, given the loss of a ticket's training; None is cross-entropy."""
+    @property
+    def twice(self) -> bool:
+        """Whether mask training takes second derivatives."""
+        return False
+
+    def objective(self, problem: Problem, loss: Loss | None, soft: SoftMasked) -> Loss | None:
+        """The loss of ``soft`` in mask training, given the loss of a ticket's training; None is cross-entropy."""
         return loss
 
+    @abstractmethod
     def constraint(self) -> Constrain:
         """What holds while masks are trained."""
-        raise NotImplementedError
 
     def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
         """Train masks, prune, rewind; and where a ticket is wanted, train it."""
@@ -58,7 +64,6 @@ class Masked(Taught):
         self.check(problem, levels)
         edges, weights = problem.masks(start)
         loss, teacher = self.taught(problem)
-        objective = self.objective(problem, loss)
         spent = Spent.before(start, problem.recipe.epochs, teacher)
         for step in rounds(levels, start):
             level = step.level
@@ -71,11 +76,12 @@ class Masked(Taught):
                 weights,
                 seed=seed,
                 edge_options=self.edge_options,
+                twice=self.twice,
             )
             masked = problem.fit(
                 problem.data,
                 model=soft,
-                loss=objective,
+                loss=self.objective(problem, loss, soft),
                 constrain=self.constraint(),
                 phase=f"masks {level.number}",
                 epochs=self.mask_epochs,

@@ -38,7 +38,8 @@ class OneShotStrategy(PrunesWeights):
             state, spent = problem.dense.state, [problem.dense]
         for level in levels:
             edges = self.keep_edges(problem, edge_scores, level)
-            graph = problem.subgraph(edges)
+            on_edges = self.edge_weights(problem, edges)
+            graph = problem.subgraph(edges, on_edges)
             weights = self.prune(problem, graph, state, level.weight_sparsity, loss=loss)
             begin, early = rewound(problem, self.rewind_to, state)
             result = problem.fit(
@@ -48,4 +49,4 @@ class OneShotStrategy(PrunesWeights):
                 constrain=partial(freeze_weights, masks=weights),
                 phase=f"level {level.number}",
             )
-            yield problem.ticket(level, edges, weights, result, [*spent, *early], begin)
+            yield problem.ticket(level, edges, weights, result, [*spent, *early], begin, on_edges)

@@ -31,12 +31,13 @@ class TeddyStrategy(ChoosesEdges):
         loss, teacher = self.taught(problem)
         for level in levels:
             keep = self.keep_edges(problem, scores, level)
+            on_edges = self.edge_weights(problem, keep)
             result = problem.fit(
-                problem.subgraph(keep),
+                problem.subgraph(keep, on_edges),
                 loss=loss,
                 constrain=partial(project_weights, sparsity=level.weight_sparsity, biases=self.biases),
                 phase=f"level {level.number}",
             )
             prunable = prunable_weights(problem.model(), self.biases)
             masks = largest_weights({name: result.state[name] for name in prunable}, level.weight_sparsity)
-            yield problem.ticket(level, keep, masks, result, spent=teacher or looked)
+            yield problem.ticket(level, keep, masks, result, teacher or looked, edge_weights=on_edges)

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from glt.losses import Loss, cross_entropy
-from glt.masks import Sparsifying
+from glt.masks import SoftMasked, Sparsifying
 from glt.problem import Problem
 from glt.registry import register
 from glt.strategies.masked import Masked
@@ -34,10 +34,11 @@ class WDGLTJoint(Masked):
         int | None, Field(ge=2, description="most nodes that are compared, drawn by the seed; none: all of them")
     ] = 4096
 
-    def objective(self, problem: Problem, loss: Loss | None) -> Loss:
+    def objective(self, problem: Problem, loss: Loss | None, soft: SoftMasked) -> Loss:
         """The loss minus the distance of the classes."""
         nodes = int(problem.data.num_nodes or 0)
-        return apart(loss or cross_entropy(problem.data), nodes, self.wasserstein, self.nodes, problem.seed)
+        loss = loss or cross_entropy(problem.data)
+        return apart(loss, nodes, self.wasserstein, self.nodes, problem.seed, self.twice)
 
     def constraint(self) -> Constrain:
         """Edge masks within [0, 1]."""

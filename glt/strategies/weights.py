@@ -47,8 +47,9 @@ class PrunesWeights(ChoosesEdges):
         sparsity: float,
         alive: Masks | None = None,
         loss: Loss | None = None,
+        biases: bool = False,
     ) -> Masks:
-        """Masks of the weights of ``state`` that stay at a sparsity, exactly."""
+        """Masks of the weights of ``state`` that stay at a sparsity, exactly; ``biases``: of all parameters."""
         pruning = Pruning(
             problem.model_at(state),
             data,
@@ -57,6 +58,7 @@ class PrunesWeights(ChoosesEdges):
             alive=alive,
             sparsity=sparsity,
             seed=problem.seed,
+            biases=biases,
         )
         return allocate(self.pruner(pruning), sparsity, self.allocation, self.floor, alive)
 

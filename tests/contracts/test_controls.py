@@ -117,6 +117,20 @@ def test_counts_are_exact(name, data, ticket):
         assert all(torch.equal(v, ticket.weight_masks[k]) for k, v in made.weight_masks.items())
 
 
+@every
+def test_the_weights_of_a_ticket_with_biases_are_counted_with_biases(name, data):
+    found = find(backbone(), data, 0.4, 0.6, strategy={"name": "teddy", "biases": True}, recipe=QUICK, seed=3)
+    made = controlled(name, data, found)[1].ticket
+    assert set(made.weight_masks) == set(made.trained)
+    if name in ("dense", "same_edges"):
+        assert kept(made.weight_masks) == 30 * 16 + 16 + 16 * 3 + 3
+    elif name == "width_matched":
+        assert made.config["backbone"] == {"name": "gcn", "hidden": 6}  # 34 a unit, and 3
+        assert kept(made.weight_masks) == 207 <= kept(found.weight_masks) == 219
+    elif name in SAME_ARCHITECTURE:
+        assert kept(made.weight_masks) == kept(found.weight_masks)
+
+
 @pytest.mark.parametrize("name", sorted(SAME_ARCHITECTURE - {"dense", "reinitialised"}))
 def test_they_start_where_the_ticket_starts(name, data, ticket):
     moved = replace(ticket, initial={k: v + 0.25 for k, v in ticket.initial.items()}, config=dict(ticket.config))
