@@ -1,4 +1,4 @@
-"""A constant sparse matrix and its products with dense ones, forward and backward."""
+"""Sparse matrices and their products with dense ones, forward and backward, by the kernel of :mod:`glt.kernels`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from glt.arrays import count, csr, row_pointers, transposed
+from glt.kernels.choice import chosen
 
 SPARSE_BELOW = 0.2
 """Features with a smaller fraction of non-zeros are multiplied as a sparse matrix."""
@@ -114,8 +115,9 @@ class _Weighted(torch.autograd.Function):
     @staticmethod
     def forward(ctx, pattern, values, dense):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(values, dense)
-        ctx.pattern = pattern
-        return product(csr(pattern.ptr, pattern.source, values, dense.size(0)), dense)
+        entries = csr(pattern.ptr, pattern.source, values, dense.size(0))
+        ctx.pattern, ctx.kernel = pattern, chosen(entries, dense.size(1))
+        return ctx.kernel(entries, dense)
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
@@ -126,7 +128,7 @@ class _Weighted(torch.autograd.Function):
             entries = csr(p.ptr, p.source, values, nodes)
             d_values = torch.sparse.sampled_addmm(entries, gradient, dense.t(), beta=0.0).values()
         if ctx.needs_input_grad[2]:
-            d_dense = product(csr(p.t_ptr, p.t_target, values[p.t_order], nodes), gradient)
+            d_dense = ctx.kernel(csr(p.t_ptr, p.t_target, values[p.t_order], nodes), gradient)
         return None, d_values, d_dense
 
 
@@ -138,12 +140,12 @@ def _csr(coo: Tensor) -> Tensor:
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx, csr, transposed, dense):  # type: ignore[no-untyped-def]
-        ctx.transposed = transposed
-        return product(csr, dense)
+        ctx.transposed, ctx.kernel = transposed, chosen(csr, dense.size(1))
+        return ctx.kernel(csr, dense)
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
-        return None, None, product(ctx.transposed, gradient) if ctx.needs_input_grad[2] else None
+        return None, None, ctx.kernel(ctx.transposed, gradient) if ctx.needs_input_grad[2] else None
 
 
 class _Linear(torch.autograd.Function):
@@ -151,22 +153,12 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, csr, csr_transposed, weight):  # type: ignore[no-untyped-def]
-        ctx.transposed = csr_transposed
-        return product(csr, transposed(weight))
+        ctx.transposed, ctx.kernel = csr_transposed, chosen(csr, weight.size(0))
+        return ctx.kernel(csr, transposed(weight))
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
-        return None, None, transposed(product(ctx.transposed, gradient)) if ctx.needs_input_grad[2] else None
-
-
-def product(matrix: Tensor, dense: Tensor) -> Tensor:
-    """CSR ``matrix`` [n, m] @ dense [m, k], outside autograd.
-
-    On CPU torch's own reduction kernel is chosen for wide matrices, the MKL product behind ``@`` for narrow ones.
-    """
-    if matrix.device.type != "cpu" or dense.size(1) < 32:
-        return matrix @ dense
-    return torch.sparse.mm(matrix, dense.contiguous(), "sum")
+        return None, None, transposed(ctx.kernel(ctx.transposed, gradient)) if ctx.needs_input_grad[2] else None
 
 
 def features_of(x: Tensor) -> Tensor | SparseMatrix:
