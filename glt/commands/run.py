@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of dataset files (default: $GLT_DATA).")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads (default: torch's choice).")
+@click.option("--kernel", metavar="NAME", help="How sparse products are computed (default: $GLT_KERNEL, else auto).")
+@click.option("--deterministic", is_flag=True, help="The same bits every time on CUDA too; slower.")
 @click.option("--json", "as_json", is_flag=True, help="Records as JSON lines on stdout instead of the table.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 def run(
@@ -49,6 +51,8 @@ def run(
     root: Path | None,
     device: str,
     threads: int | None,
+    kernel: str | None,
+    deterministic: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -64,6 +68,7 @@ def run(
     """  # noqa: D301 - click reads the backspace
     from glt.commands import device as machine
     from glt.config import Config
+    from glt.kernels.choice import asked, use
     from glt.pipeline import Run
 
     sections: dict[str, Any] = {"dataset": dataset, "backbone": backbone, "strategy": strategy, "seeds": seeds}
@@ -73,8 +78,9 @@ def run(
     chosen = {key: value for key, value in sections.items() if value is not None}
     experiment = Run.under(Config.load(config, overrides, chosen), out)
 
-    machine.use(device, threads)
-    records = run_with_progress(experiment, root, device, as_json, quiet)
+    machine.use(device, threads, deterministic)
+    with use(kernel or asked()):
+        records = run_with_progress(experiment, root, device, as_json, quiet)
     if not as_json:
         _report(experiment, records)
     sys.exit(1 if any(record["status"] == "failed" for record in records) else 0)

@@ -153,7 +153,5 @@ def _required(name: str) -> Kernel:
     kernel, available = _kernel(name)
     if not available:
         package = kernel.requires.replace("_", "-")
-        raise GltError(
-            f"kernel {name!r} needs {package}: pip install --no-build-isolation {package}, or use {AUTO!r}"
-        )
+        raise GltError(f"kernel {name!r} needs {package}: pip install --no-build-isolation {package}, or use {AUTO!r}")
     return kernel
