@@ -95,7 +95,8 @@ def search_again(ticket: Ticket, root: Path | None = None) -> Verification:
     """Repeat the whole search from the ticket's config and compare bit by bit.
 
     Checks count what differs: pruned edges, pruned weights, initial and trained weights; all should be 0. The search
-    runs with as many threads and by the same kernels as the ticket's; bits also depend on processor and library versions.
+    runs with as many threads and by the same kernels as the ticket's; bits also depend on processor and library
+    versions.
 
     Raises:
         GltError: the config does not name a built-in dataset and backbone.
