@@ -34,7 +34,7 @@ MADE_BY = {"glt", "torch", "pyg", "python", "commit", "dirty", "device", "thread
 MEASURED = {
     *("metric", "val", "test", "epoch", "last_val", "last_test", "dense_val", "dense_test"),
     *("graph_sparsity", "weight_sparsity", "avg_degree", "isolated", "params", "ticket_bytes", "ticket_sha256"),
-    *("search_s", "search_epochs", "peak_mb", "track"),
+    *("search_s", "search_epochs", "peak_mb", "track", "kernel"),
 }
 VOLATILE = {"search_s", "peak_mb", "commit", "dirty", "device", "threads"}
 
