@@ -20,11 +20,19 @@ IDENTITY = ("benchmark", "parameters", "device", "threads")
 """Fields that say what was measured where: new records replace those that agree in all of them."""
 
 
-def timed(function: Callable[[], Any]) -> tuple[float, Any]:
-    """(milliseconds, result) of one call."""
+def timed(function: Callable[[], Any], device: str = "cpu") -> tuple[float, Any]:
+    """(milliseconds, result) of one call, until ``device`` has done it."""
+    wait(device)
     started = time.perf_counter()
     result = function()
+    wait(device)
     return (time.perf_counter() - started) * 1e3, result
+
+
+def wait(device: str) -> None:
+    """Until ``device`` has done what it was asked for."""
+    if device != "cpu":
+        torch.cuda.synchronize(device)
 
 
 def median_iqr(values: Sequence[float]) -> tuple[float, list[float]]:
@@ -33,7 +41,7 @@ def median_iqr(values: Sequence[float]) -> tuple[float, list[float]]:
     return round(statistics.median(values), 4), [round(quartiles[0], 4), round(quartiles[2], 4)]
 
 
-def bandwidth(megabytes: int = 512, repetitions: int = 9) -> dict[str, float]:
+def bandwidth(megabytes: int = 512, repetitions: int = 9, device: str = "cpu") -> dict[str, float]:
     """Bytes read plus bytes written per second, GB/s, of copying a tensor larger than the caches.
 
     Returns:
@@ -41,16 +49,24 @@ def bandwidth(megabytes: int = 512, repetitions: int = 9) -> dict[str, float]:
         fractions of the floor refer to; ``clone_gb_s``: ``tensor.clone()``, which also waits for the system to
         hand out fresh pages, as every operation that returns a large new tensor does.
     """
-    source = torch.ones(megabytes * 2**17, dtype=torch.int64)
+    source = torch.ones(megabytes * 2**17, dtype=torch.int64, device=device)
     into = source.clone()
     bytes_moved = 2 * source.numel() * source.element_size()
-    copy = [timed(partial(into.copy_, source))[0] for _ in range(repetitions)]
+    copy = [timed(partial(into.copy_, source), device)[0] for _ in range(repetitions)]
     del into
-    clone = [timed(source.clone)[0] for _ in range(repetitions)]
+    clone = [timed(source.clone, device)[0] for _ in range(repetitions)]
     return {
         "copy_gb_s": round(bytes_moved / median_iqr(copy)[0] / 1e6, 2),
         "clone_gb_s": round(bytes_moved / median_iqr(clone)[0] / 1e6, 2),
     }
+
+
+def least_bytes(rows: int, entries: int, width: int) -> int:
+    """Bytes that a product of a square CSR matrix and a dense float32 one of ``width`` columns moves at least.
+
+    Row pointers and column indices (int64) and values are read once, every dense row is read once and written once.
+    """
+    return 8 * (rows + 1) + (8 + 4) * entries + 2 * 4 * rows * width
 
 
 def resident() -> tuple[int, int]:

@@ -3,6 +3,7 @@
     python benchmarks/speed.py                  # all three; 25 minutes on two cores
     python benchmarks/speed.py scoring          # TEDDY scoring and pruning of large graphs; speed_scoring.py
     python benchmarks/speed.py epoch            # training epochs; speed_epoch.py
+    python benchmarks/speed.py epoch --device cuda --dataset cora --dataset csbm-arxiv --hidden 256
     python benchmarks/speed.py search           # UGS, the whole search, and its memory; speed_search.py
     python benchmarks/speed.py --quick          # does it run? Small, and nothing is written
 
@@ -40,6 +41,8 @@ OUTPUT = Path(__file__).resolve().parent / "results" / "speed.jsonl"
 @click.option("--arcs", type=int, multiple=True, help="scoring: sizes instead of 1, 10 and 50 million.")
 @click.option("--dataset", multiple=True, help="epoch: these datasets instead of Cora and CiteSeer.")
 @click.option("--backbone", type=click.Choice(list(speed_epoch.BACKBONES)), multiple=True, help="epoch: these alone.")
+@click.option("--hidden", type=click.IntRange(min=1), default=512, show_default=True, help="epoch: hidden units.")
+@click.option("--device", default="cpu", show_default=True, help="epoch: cpu, cuda or cuda:N")
 @click.option("--output", type=click.Path(path_type=Path), default=OUTPUT, help="The file of records.")
 def main(
     benchmark: str,
@@ -47,28 +50,33 @@ def main(
     arcs: tuple[int, ...],
     dataset: tuple[str, ...],
     backbone: tuple[str, ...],
+    hidden: int,
+    device: str,
     output: Path,
 ) -> None:
+    if device != "cpu" and benchmark != "epoch":
+        raise click.UsageError(f"--device {device} is for the benchmark 'epoch' alone")
     console = Console(width=None if Console().is_terminal else 120)
-    console.print(", ".join(f"{key} {value}" for key, value in provenance().items()))
+    console.print(", ".join(f"{key} {value}" for key, value in provenance(device).items()))
     output = None if quick else output
     try:
         if benchmark in ("scoring", "all"):
             records = _finished(_scoring(console, quick, arcs), output)
             console.print(_scoring_table(records), _peer_table(records))
         if benchmark in ("epoch", "all"):
-            console.print(_epoch_table(_finished(_epoch(console, quick, dataset, backbone), output)))
+            records = _finished(_epoch(console, quick, dataset, backbone, device, hidden), output, device)
+            console.print(_epoch_table(records, hidden))
         if benchmark in ("search", "all"):
             console.print(*_search_tables(_finished(_search(console, quick), output)))
     except GltError as error:
         raise click.ClickException(str(error)) from None
 
 
-def _finished(groups: Iterable[list[Record]], output: Path | None) -> list[Record]:
+def _finished(groups: Iterable[list[Record]], output: Path | None, device: str = "cpu") -> list[Record]:
     """All records, each group written as soon as it is there."""
     done: list[Record] = []
     for group in groups:
-        records = [{**record, **provenance()} for record in group]
+        records = [{**record, **provenance(device)} for record in group]
         if output:
             machine.replace_records(output, records)
         done += records
@@ -86,13 +94,13 @@ def _scoring(console: Console, quick: bool, arcs: tuple[int, ...]) -> Iterator[l
 
 
 def _epoch(
-    console: Console, quick: bool, dataset: tuple[str, ...], backbone: tuple[str, ...]
+    console: Console, quick: bool, dataset: tuple[str, ...], backbone: tuple[str, ...], device: str, hidden: int
 ) -> Iterator[list[Record]]:
     rounds, warm_up, epochs = (1, 1, 2) if quick else (5, 5, 10)
     for name in dataset or (speed_epoch.DATASETS[:1] if quick else speed_epoch.DATASETS):
         for kind in backbone or tuple(speed_epoch.BACKBONES):
             console.print(f"epoch: {kind} on {name}")
-            yield [speed_epoch.run(name, kind, rounds, warm_up, epochs)]
+            yield [speed_epoch.run(name, kind, rounds, warm_up, epochs, device, hidden)]
 
 
 def _search(console: Console, quick: bool) -> Iterator[list[Record]]:
@@ -136,10 +144,10 @@ def _peer_table(records: list[Record]) -> Table:
     return table
 
 
-def _epoch_table(records: list[Record]) -> Table:
+def _epoch_table(records: list[Record], hidden: int) -> Table:
     table = _table(
-        "One training epoch of a TEDDY level, 2 x 512; times in ms, ratio: stock PyG / glt",
-        ["dataset", "backbone", "glt (IQR)", "stock PyG (IQR)", "ratio", "prepare", "epochs each"],
+        f"One training epoch of a TEDDY level, 2 x {hidden}; times in ms, ratio: stock PyG / glt",
+        ["dataset", "backbone", "glt (IQR)", "stock PyG (IQR)", "ratio", "prepare", "times floor", "CUDA graph"],
     )
     for r in records:
         table.add_row(
@@ -149,7 +157,8 @@ def _epoch_table(records: list[Record]) -> Table:
             _spread(r["peer"], r["peer_iqr"]),
             f"{r['ratio']:.2f}",
             f"{r['prepare_ms']:.1f}",
-            str(r["repetitions"]),
+            f"{r['times_floor']:.1f}" if "times_floor" in r else "",
+            r["cuda_graph"],
         )
     return table
 

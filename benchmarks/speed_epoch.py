@@ -28,15 +28,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import stock
 import torch
-from machine import median_iqr, timed
+from machine import bandwidth, least_bytes, median_iqr, timed
 from torch import Tensor
 from torch_geometric.data import Data
 
 import glt
+from glt.best import INTERVAL
 from glt.constraints import prunable_weights
 from glt.errors import GltError
 from glt.forward import Forward
@@ -50,6 +52,10 @@ WEIGHT_SPARSITY = 0.65
 DISTILLATION = 10.0
 SIZES = {"hidden": 512, "layers": 2, "dropout": 0.5}
 DATASETS = ("cora", "citeseer")
+GENERATED: dict[str, dict[str, Any]] = {
+    "csbm-arxiv": {"nodes": 169_343, "avg_degree": 13.67, "classes": 40, "features": 128, "words": 100},
+}
+"""Graphs of the size of a benchmark that are made here, with dense features: as many nodes and arcs as ogbn-arxiv."""
 BACKBONES: dict[str, dict[str, Any]] = {
     "gcn": {"name": "gcn"},
     "gin": {"name": "gin", "mlp_layers": 2},
@@ -59,21 +65,29 @@ BACKBONES: dict[str, dict[str, Any]] = {
 }
 
 
-def run(dataset: str, backbone: str, rounds: int, warm_up: int, epochs: int) -> Record:
+def run(
+    dataset: str, backbone: str, rounds: int, warm_up: int, epochs: int, device: str = "cpu", hidden: int = 512
+) -> Record:
     """The record of one dataset and one of :data:`BACKBONES`.
 
     Args:
-        dataset: a registered name.
+        dataset: a registered name, or one of :data:`GENERATED`.
         backbone: a key of :data:`BACKBONES`.
         rounds: how often both loops run, in turns.
         warm_up: epochs at the start of each round that do not count.
         epochs: epochs of each round that count.
+        device: where both loops compute. On CUDA ours does not wait for it but once in
+            :data:`glt.best.INTERVAL` epochs, so ``epochs`` and ``warm_up`` are rounded up to multiples of that, and
+            times are those of whole intervals.
+        hidden: hidden units.
 
     Raises:
         GltError: the two loops do not compute the same thing.
     """
-    data = glt.load(dataset)
-    spec = {**BACKBONES[backbone], **SIZES}
+    data = graph_of(dataset).to(device)
+    spec = {**BACKBONES[backbone], **SIZES, "hidden": hidden}
+    if device != "cpu":
+        warm_up, epochs = (-(-n // INTERVAL) * INTERVAL for n in (warm_up, epochs))
     check_same_training(data, spec)
     problem = _problem(data, spec, warm_up + epochs)
     graph = sparsified(problem)
@@ -83,7 +97,7 @@ def run(dataset: str, backbone: str, rounds: int, warm_up: int, epochs: int) -> 
         stamps: list[float] = []
         problem.on_epoch = lambda *_, stamps=stamps: stamps.append(time.perf_counter())
         result = _ours(problem, graph, teacher)
-        ours += _epochs(stamps, warm_up)
+        ours += _epochs(stamps, warm_up) if device == "cpu" else _intervals(stamps, warm_up)
         model = _stock(problem, spec)
         stamps = []
         stock.train(
@@ -98,7 +112,7 @@ def run(dataset: str, backbone: str, rounds: int, warm_up: int, epochs: int) -> 
         for who, state in (("glt", result.state), ("the stock loop", model.state_dict())):
             if (zeros := _zeros(problem, state)) < _total(problem) - _keep(problem):
                 raise GltError(f"{who} ended with {zeros} zero weights: fewer than asked for")
-    prepare = [timed(lambda: Forward(problem.model(), graph))[0] for _ in range(3)]
+    prepare = [timed(lambda: Forward(problem.model(), graph), device)[0] for _ in range(3)]
     ours_ms, ours_iqr = median_iqr(ours)
     peer_ms, peer_iqr = median_iqr(peers)
     return {
@@ -121,7 +135,35 @@ def run(dataset: str, backbone: str, rounds: int, warm_up: int, epochs: int) -> 
         "repetitions": len(ours),
         "peer_repetitions": len(peers),
         "prepare_ms": median_iqr(prepare)[0],
+        "kernel": result.kernels,
+        "cuda_graph": result.captured,
+        **_floor(backbone, graph, problem.num_classes, hidden, device, ours_ms),
     }
+
+
+def graph_of(dataset: str) -> Data:
+    """A data set by name, or one of :data:`GENERATED`."""
+    if dataset not in GENERATED:
+        return glt.load(dataset)
+    data = glt.build("datasets", {"name": "csbm", **GENERATED[dataset]})()
+    data.x = data.x.to_dense()
+    data.dataset = dataset
+    return data
+
+
+def _floor(backbone: str, graph: Data, classes: int, hidden: int, device: str, ms: float) -> dict[str, float]:
+    """What the sparse products of an epoch move at least, at the copy bandwidth; GCN and SAGE.
+
+    Two products as wide as the hidden layer (forward, backward; the evaluation shares it) and three as wide as the
+    classes (forward, backward, evaluation).
+    """
+    if backbone not in ("gcn", "sage"):
+        return {}
+    nodes, entries = graph.num_nodes, graph.num_edges + (graph.num_nodes if backbone == "gcn" else 0)
+    least = 2 * least_bytes(nodes, entries, hidden) + 3 * least_bytes(nodes, entries, classes)
+    speed = bandwidth(device=device)["copy_gb_s"]
+    floor = least / speed / 1e6
+    return {"floor_ms": round(floor, 4), "times_floor": round(ms / floor, 3), "copy_gb_s": speed}
 
 
 def check_same_training(data: Data, spec: dict[str, Any]) -> None:
@@ -139,7 +181,7 @@ def check_same_training(data: Data, spec: dict[str, Any]) -> None:
         graph = sparsified(problem)
         # a teacher unlike the student's start, so that the divergence and its gradient matter
         generator = torch.Generator().manual_seed(1)
-        teacher = torch.randn(data.num_nodes, problem.num_classes, generator=generator)
+        teacher = torch.randn(data.num_nodes, problem.num_classes, generator=generator).to(data.x.device)
         losses: list[float] = []
         result = _ours(problem, graph, teacher, losses)
         model = _stock(problem, {**spec, "dropout": 0.0})
@@ -186,7 +228,7 @@ def _stock(problem: glt.Problem, spec: dict[str, Any]) -> stock.StockGNN:
     """The stock model at the problem's initial weights."""
     model = stock.build(**spec, in_channels=problem.data.x.size(1), out_channels=problem.num_classes)
     model.load_state_dict(problem.initial)
-    return model
+    return model.to(problem.data.x.device)
 
 
 def _total(problem: glt.Problem) -> int:
@@ -205,3 +247,10 @@ def _epochs(stamps: list[float], warm_up: int) -> Iterator[float]:
     """Milliseconds of the epochs after the first ``warm_up`` (at least one: its start is not known)."""
     for before, after in zip(stamps[warm_up - 1 :], stamps[warm_up:], strict=False):
         yield (after - before) * 1e3
+
+
+def _intervals(stamps: list[float], warm_up: int) -> Iterator[float]:
+    """Milliseconds per epoch of every interval after the first ``warm_up`` epochs."""
+    ends = stamps[warm_up - 1 :: INTERVAL]
+    for before, after in pairwise(ends):
+        yield (after - before) * 1e3 / INTERVAL

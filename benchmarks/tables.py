@@ -57,7 +57,7 @@ def accuracy(records: Sequence[Record]) -> str:
 def epoch(records: Sequence[Record]) -> str:
     """Milliseconds per epoch beside stock PyG."""
     names = [(dataset, backbone) for dataset in DATASETS for backbone in BACKBONES]
-    rows = [r for r in records if r["benchmark"] == "epoch"]
+    rows = [r for r in records if r["benchmark"] == "epoch" and _is_readme(r)]
     rows.sort(key=lambda r: names.index((r["parameters"]["dataset"], r["parameters"]["backbone"])))
     header = ["dataset, backbone (512 hidden)", "stock PyG, ms", "glt, ms", "ratio"]
     lines = [
@@ -70,6 +70,40 @@ def epoch(records: Sequence[Record]) -> str:
         for r in rows
     ]
     return markdown(header, lines) + "\n\n" + provenance(rows)
+
+
+def _is_readme(r: Record) -> bool:
+    asked = r["parameters"]
+    return r["device"].startswith("cpu") and asked["hidden"] == 512 and asked["dataset"] in DATASETS
+
+
+def kernels(records: Sequence[Record]) -> str:
+    """The default kernel beside the fastest of the others, by size of the graph and width."""
+    records = [r for r in records if r["benchmark"] == "kernel" and not r.get("provisional")]
+    if not records:
+        return "Not yet measured on a quiet machine: `python benchmarks/kernels.py`."
+    groups: dict[tuple[str, int, str, int], list[Record]] = {}
+    for r in records:
+        asked = r["parameters"]
+        groups.setdefault((asked["graph"], asked["width"], r["device"], r["threads"]), []).append(r)
+    header = ["size of, width", "default", "ms", "of floor", "fastest other", "ms"]
+    lines = []
+    for (graph, width, device, _), rows in groups.items():
+        default = next(r for r in rows if r["default"])
+        other = min((r for r in rows if not r["default"]), key=lambda r: r["ours"])
+        where = "" if device.startswith("cpu") else f", {device.split(':')[0]}"
+        lines.append(
+            [
+                f"{graph}, {width}{where}",
+                default["parameters"]["kernel"],
+                f"{default['ours']:.2f}",
+                f"{default['of_floor']:.0%}",
+                other["parameters"]["kernel"],
+                f"{other['ours']:.2f}",
+            ]
+        )
+    cuda = "" if any(r["device"].startswith("cuda") for r in records) else " CUDA: not yet measured."
+    return markdown(header, lines) + "\n\n" + provenance(records).replace("</sub>", f"{cuda}</sub>")
 
 
 def scoring(records: Sequence[Record]) -> str:
@@ -145,6 +179,7 @@ TABLES: dict[str, tuple[str, Callable[[Sequence[Record]], str]]] = {
     "accuracy": ("accuracy.jsonl", accuracy),
     "demo": ("demo.jsonl", demo),
     "epoch": ("speed.jsonl", epoch),
+    "kernels": ("kernels.jsonl", kernels),
     "scoring": ("speed.jsonl", scoring),
     "search": ("speed.jsonl", search),
     "memory": ("speed.jsonl", memory),

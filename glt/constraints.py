@@ -11,9 +11,10 @@ from torch.optim import Optimizer
 
 from glt.arrays import count
 from glt.errors import GltError, TrainingError
-from glt.select import keep_count, keep_top, kth_largest
+from glt.select import keep_count, keep_top, keep_top_unsynced, kth_largest
 
 Masks = dict[str, Tensor]
+SPOILED = "a weight became NaN during training: lower the learning rate"
 
 
 def prunable_weights(model: nn.Module, biases: bool = False) -> dict[str, nn.Parameter]:
@@ -79,7 +80,12 @@ class Constraint(ABC):
     Attributes:
         parameters: the constrained parameters by name.
         keep: how many of their entries may be non-zero.
+        deferred: do not wait for a device to raise errors; somebody looks at ``spoiled`` instead.
+        spoiled: whether the latest step made a weight NaN, bool 0-d on their device; None where nothing looks at that.
     """
+
+    deferred = False
+    spoiled: Tensor | None = None
 
     def __init__(self, optimizer: Optimizer, parameters: dict[str, nn.Parameter], keep: int) -> None:
         self.parameters = parameters
@@ -92,7 +98,14 @@ class Constraint(ABC):
 
     def holds(self) -> bool:
         """Whether at most :attr:`keep` entries are non-zero now."""
-        return sum(count(p.detach() != 0) for p in self.parameters.values()) <= self.keep
+        return bool(self.holding())
+
+    def holding(self) -> bool | Tensor:
+        """:meth:`holds`; where the weights are not on CPU a bool 0-d tensor beside them, without waiting for it."""
+        nonzero = [p.detach() != 0 for p in self.parameters.values()]
+        if all(mask.device.type == "cpu" for mask in nonzero):
+            return sum(map(count, nonzero)) <= self.keep
+        return torch.stack([mask.sum() for mask in nonzero]).sum() <= self.keep
 
     def remove(self) -> None:
         """Stop enforcing; the weights stay as they are."""
@@ -115,9 +128,13 @@ class _Projection(Constraint):
     @torch.no_grad()
     def apply(self) -> None:
         magnitudes = self._magnitudes = _magnitudes(self.parameters, self._magnitudes)
-        if bool(magnitudes.max().isnan()):
-            raise TrainingError("a weight became NaN during training: lower the learning rate")
+        self.spoiled = magnitudes.max().isnan()
+        if not self.deferred and bool(self.spoiled):
+            raise TrainingError(SPOILED)
         if self.keep == magnitudes.numel():
+            return
+        if self.deferred or magnitudes.device.type != "cpu":
+            self._zero_others(keep_top_unsynced(magnitudes, self.keep))
             return
         threshold = kth_largest(magnitudes, self.keep)
         exact = all(p.dtype == threshold.dtype for p in self.parameters.values())
@@ -128,6 +145,12 @@ class _Projection(Constraint):
             return
         for name, mask in largest_weights(self.parameters, self.sparsity).items():
             self.parameters[name].mul_(mask)  # what is pruned is finite: infinities are the largest
+
+    def _zero_others(self, keep: Tensor) -> None:
+        """Set to zero what ``keep``, bool [entries of all parameters], leaves out."""
+        parts = (~keep).split([p.numel() for p in self.parameters.values()])
+        for parameter, part in zip(self.parameters.values(), parts, strict=True):
+            parameter.masked_fill_(part.view_as(parameter), 0)
 
 
 class _Freeze(Constraint):

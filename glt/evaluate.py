@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from glt.errors import GltError, unknown
@@ -13,7 +14,12 @@ Metric = Callable[[Tensor, Tensor], float]
 
 def accuracy(logits: Tensor, y: Tensor) -> float:
     """Fraction of nodes whose largest logit is their class; logits [n, classes], y int64 [n]."""
-    return float((logits.argmax(dim=-1) == y).double().mean())
+    return float(correct(logits, y))
+
+
+def correct(logits: Tensor, y: Tensor) -> Tensor:
+    """:func:`accuracy` as a float64 0-d tensor on the device of the logits."""
+    return (logits.argmax(dim=-1) == y).double().mean()
 
 
 def roc_auc(logits: Tensor, y: Tensor) -> float:
@@ -30,7 +36,19 @@ def roc_auc(logits: Tensor, y: Tensor) -> float:
     return float(roc_auc_score(y.cpu().numpy(), score.cpu().numpy()))
 
 
+def ranked(logits: Tensor, y: Tensor) -> Tensor:
+    """:func:`roc_auc` as a float64 0-d tensor on the device: by ranks, ties at their mean; NaN with one class alone."""
+    score = (logits[:, 1] - logits[:, 0]).double()
+    ordered = score.sort().values
+    rank = (torch.searchsorted(ordered, score) + torch.searchsorted(ordered, score, right=True) + 1).double() / 2
+    positive = (y > 0).double()
+    ones = positive.sum()
+    return ((rank * positive).sum() - ones * (ones + 1) / 2) / (ones * (y.numel() - ones))
+
+
 METRICS: dict[str, Metric] = {"accuracy": accuracy, "roc_auc": roc_auc}
+DEVICE_METRICS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"accuracy": correct, "roc_auc": ranked}
+"""Those of them that need not wait for the device: 0-d tensors of the same value, up to rounding."""
 
 
 def metric_named(name: str) -> Metric:

@@ -24,6 +24,7 @@ def measured(problem: Problem, ticket: Ticket) -> Record:
         "search_s": round(ticket.seconds, 3),
         "search_epochs": ticket.metrics["search_epochs"],
         "peak_mb": peak_mb(),
+        "kernel": ticket.versions.get("kernel"),
     }
 
 

@@ -228,6 +228,8 @@ class Problem:
             trained={k: v.cpu() for k, v in result.state.items()},
             seconds=sum(r.seconds for r in (result, *spent)),
         )
+        if result.kernels:
+            ticket.versions["kernel"] = result.kernels
         ticket.metrics = {
             "metric": self.metric,
             "val": result.val,
@@ -239,6 +241,8 @@ class Problem:
             "weight_sparsity": ticket.weight_sparsity,
             "search_epochs": sum(r.epochs for r in (result, *spent)),
         }
+        if self.data.x.is_cuda:
+            ticket.metrics["cuda_graph"] = result.captured
         return ticket
 
     def dense_ticket(self, biases: bool = False) -> Ticket:

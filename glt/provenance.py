@@ -63,7 +63,7 @@ def peak_mb() -> float | None:
 
 
 def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Fields that every record carries: versions, commit, device, threads."""
+    """Fields that every record carries: versions, commit, device (on CUDA whether deterministic), threads."""
     device = torch.device(device)
     revision, dirty = commit()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
@@ -72,5 +72,6 @@ def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
         "commit": revision,
         "dirty": dirty,
         "device": f"{device.type}: {name}",
+        **({"deterministic": torch.are_deterministic_algorithms_enabled()} if device.type == "cuda" else {}),
         "threads": torch.get_num_threads(),
     }

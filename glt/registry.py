@@ -21,7 +21,7 @@ from typing_extensions import dataclass_transform
 
 from glt.errors import GltError, unknown
 
-FAMILIES = ("datasets", "scorers", "pruners", "schedules", "backbones", "strategies", "controls")
+FAMILIES = ("datasets", "scorers", "pruners", "schedules", "backbones", "strategies", "controls", "kernels")
 
 T = TypeVar("T")
 _entries: dict[str, dict[str, type]] = {family: {} for family in FAMILIES}

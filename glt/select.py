@@ -94,6 +94,18 @@ def keep_top_drawn(scores: Tensor, keep: int, seed: int, alive: Tensor | None = 
     return mask
 
 
+def keep_top_unsynced(scores: Tensor, keep: int) -> Tensor:
+    """:func:`keep_top` without checks, so that the host need not wait for the device of the scores.
+
+    Args:
+        scores: float [n]; with a NaN among them the mask is arbitrary.
+        keep: number of items to keep, 1 <= keep <= n.
+    """
+    threshold = kth_largest(scores, keep)
+    above, tied = scores > threshold, scores == threshold
+    return above | (tied & (tied.cumsum(0) <= keep - above.sum()))
+
+
 def kth_largest(scores: Tensor, k: int) -> Tensor:
     """The k-th largest of ``scores`` [n], 0-d, 1 <= k <= n.
 
@@ -103,7 +115,7 @@ def kth_largest(scores: Tensor, k: int) -> Tensor:
     """
     n = scores.numel()
     if scores.device.type != "cpu":
-        return scores.kthvalue(n - k + 1).values
+        return scores.sort().values[n - k]  # kthvalue is refused by torch's deterministic mode
     if scores.dtype == torch.bfloat16:
         scores = scores.float()  # exact, and numpy has no bfloat16
     values = scores.contiguous().numpy()

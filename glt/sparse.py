@@ -1,4 +1,4 @@
-"""A constant sparse matrix and its products with dense ones, forward and backward."""
+"""Sparse matrices and their products with dense ones, forward and backward, by the kernel of :mod:`glt.kernels`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from glt.arrays import count, csr, row_pointers, transposed
+from glt.kernels.choice import chosen
 
 SPARSE_BELOW = 0.2
 """Features with a smaller fraction of non-zeros are multiplied as a sparse matrix."""
@@ -127,8 +128,9 @@ class _Weighted(torch.autograd.Function):
     @staticmethod
     def forward(ctx, pattern, values, dense):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(values, dense)
-        ctx.pattern = pattern
-        return product(csr(pattern.ptr, pattern.source, values, dense.size(0)), dense)
+        entries = csr(pattern.ptr, pattern.source, values, dense.size(0))
+        ctx.pattern, ctx.kernel = pattern, chosen(entries, dense.size(1))
+        return ctx.kernel(entries, dense)
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
@@ -139,7 +141,7 @@ class _Weighted(torch.autograd.Function):
             entries = csr(p.ptr, p.source, values, nodes)
             d_values = torch.sparse.sampled_addmm(entries, gradient, dense.t(), beta=0.0).values()
         if ctx.needs_input_grad[2]:
-            d_dense = product(csr(p.t_ptr, p.t_target, values[p.t_order], nodes), gradient)
+            d_dense = ctx.kernel(csr(p.t_ptr, p.t_target, values[p.t_order], nodes), gradient)
         return None, d_values, d_dense
 
 
@@ -149,8 +151,8 @@ class _Dots(torch.autograd.Function):
     @staticmethod
     def forward(ctx, pattern, left, right):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(left, right)
-        ctx.pattern = pattern
         entries = csr(pattern.ptr, pattern.source, left.new_zeros(pattern.source.numel()), left.size(0))
+        ctx.pattern, ctx.kernel = pattern, chosen(entries, left.size(1))
         return torch.sparse.sampled_addmm(entries, left, right.t(), beta=0.0).values()
 
     @staticmethod
@@ -159,9 +161,9 @@ class _Dots(torch.autograd.Function):
         p, nodes, gradient = ctx.pattern, left.size(0), gradient.contiguous()
         d_left = d_right = None
         if ctx.needs_input_grad[1]:
-            d_left = product(csr(p.ptr, p.source, gradient, nodes), right)
+            d_left = ctx.kernel(csr(p.ptr, p.source, gradient, nodes), right)
         if ctx.needs_input_grad[2]:
-            d_right = product(csr(p.t_ptr, p.t_target, gradient[p.t_order], nodes), left)
+            d_right = ctx.kernel(csr(p.t_ptr, p.t_target, gradient[p.t_order], nodes), left)
         return None, d_left, d_right
 
 
@@ -173,12 +175,12 @@ def _csr(coo: Tensor) -> Tensor:
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx, csr, transposed, dense):  # type: ignore[no-untyped-def]
-        ctx.transposed = transposed
-        return product(csr, dense)
+        ctx.transposed, ctx.kernel = transposed, chosen(csr, dense.size(1))
+        return ctx.kernel(csr, dense)
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
-        return None, None, product(ctx.transposed, gradient) if ctx.needs_input_grad[2] else None
+        return None, None, ctx.kernel(ctx.transposed, gradient) if ctx.needs_input_grad[2] else None
 
 
 class _Linear(torch.autograd.Function):
@@ -186,22 +188,12 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, csr, csr_transposed, weight):  # type: ignore[no-untyped-def]
-        ctx.transposed = csr_transposed
-        return product(csr, transposed(weight))
+        ctx.transposed, ctx.kernel = csr_transposed, chosen(csr, weight.size(0))
+        return ctx.kernel(csr, transposed(weight))
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
-        return None, None, transposed(product(ctx.transposed, gradient)) if ctx.needs_input_grad[2] else None
-
-
-def product(matrix: Tensor, dense: Tensor) -> Tensor:
-    """CSR ``matrix`` [n, m] @ dense [m, k], outside autograd.
-
-    On CPU torch's own reduction kernel is chosen for wide matrices, the MKL product behind ``@`` for narrow ones.
-    """
-    if matrix.device.type != "cpu" or dense.size(1) < 32:
-        return matrix @ dense
-    return torch.sparse.mm(matrix, dense.contiguous(), "sum")
+        return None, None, transposed(ctx.kernel(ctx.transposed, gradient)) if ctx.needs_input_grad[2] else None
 
 
 def features_of(x: Tensor) -> Tensor | SparseMatrix:

@@ -14,10 +14,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch_geometric.data import Data
 
+from glt.best import DeviceBest, tracker
+from glt.capture import Captured, why_not
 from glt.constraints import Constraint
 from glt.errors import TrainingError
 from glt.evaluate import metric_named
 from glt.forward import Forward
+from glt.kernels import recording
 from glt.losses import Loss, cross_entropy
 from glt.registry import checked
 
@@ -37,7 +40,9 @@ class Recipe:
         A model with a ``parameter_groups()`` method says which of them have options of their own.
         """
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.optimizer]
-        return kind(parameter_groups(model), lr=self.lr, weight_decay=self.weight_decay, fused=True)
+        on_cuda = any(p.is_cuda for p in model.parameters())
+        groups = parameter_groups(model)
+        return kind(groups, lr=self.lr, weight_decay=self.weight_decay, fused=True, capturable=on_cuda)
 
 
 def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
@@ -60,6 +65,8 @@ class FitResult:
         last_val, last_test: metric after the last epoch, for comparison.
         epochs: epochs trained.
         seconds: wall-clock time.
+        kernels: which of the registered kernels computed sparse products, e.g. ``"matmul+reduce"``; ``""`` for none.
+        captured: whether epochs ran as a CUDA graph: ``"yes"``, or ``"no: ..."`` with the reason.
     """
 
     state: dict[str, Tensor]
@@ -71,6 +78,8 @@ class FitResult:
     last_test: float
     epochs: int
     seconds: float
+    kernels: str = ""
+    captured: str = "no"
 
 
 Constrain = Callable[[nn.Module, Optimizer], Constraint]
@@ -102,7 +111,8 @@ def fit(
         metric: a name of :data:`glt.evaluate.METRICS`.
         loss: function of the logits [nodes, classes]; cross-entropy on the training nodes by default.
         constrain: installs a constraint, e.g. ``lambda m, o: project_weights(m, o, 0.6)``.
-        on_epoch: called with (epoch, validation metric) after every epoch; it must not change the weights.
+        on_epoch: called with (epoch, validation metric) for every epoch, after it; it must not change the weights. On
+            other devices than the CPU the calls come in bursts: nothing else waits for the device.
         stop: asked with (model, epoch) after the step of every epoch; True makes it the last one. It must not change
             the weights.
 
@@ -111,49 +121,63 @@ def fit(
     """
     started = time.perf_counter()
     score, loss = metric_named(metric), loss or cross_entropy(data)
-    val, test = (mask.nonzero().squeeze(1) for mask in (data.val_mask, data.test_mask))
+    test = data.test_mask.nonzero().squeeze(1)
     forward = Forward(model, data)
+    best = tracker(model, data, metric, recipe.epochs, recipe.lr)
     devices = [data.x.device] if data.x.is_cuda else []
-    with torch.random.fork_rng(devices), ExitStack() as constraints:
+    with torch.random.fork_rng(devices), recording() as kernels, ExitStack() as constraints:
         torch.manual_seed(seed)
         optimizer = recipe.build(model)
         constraint = constraints.enter_context(constrain(model, optimizer)) if constrain else None
-        best: FitResult | None = None
-        model.train()
-        for epoch in range(1, recipe.epochs + 1):
+        if constraint is not None:
+            constraint.deferred = isinstance(best, DeviceBest)
+        logits = torch.empty(0)
+
+        def step() -> None:
             optimizer.zero_grad()
             value = loss(forward())
-            if not bool(torch.isfinite(value)):
-                raise TrainingError(f"the loss became {value.item()} at epoch {epoch}: lower train.lr = {recipe.lr:g}")
+            best.loss(value)
             value.backward()
             optimizer.step()
-            last = bool(stop and stop(model, epoch)) or epoch == recipe.epochs
+
+        def look(last: bool) -> None:
+            nonlocal logits
             logits = forward.evaluate(share=not last)
-            if last and not bool(torch.isfinite(logits).all()):
-                raise TrainingError(
-                    f"the logits became NaN or infinite at epoch {epoch}: lower train.lr = {recipe.lr:g}"
-                )
-            val_now = score(logits[val], data.y[val])
-            if (best is None or val_now >= best.val) and (constraint is None or constraint.holds()):
-                state = _copy(model.state_dict(), best.state if best else None)
-                best = FitResult(state, logits, val_now, 0.0, epoch, val_now, 0.0, recipe.epochs, 0.0)
-            if on_epoch:
-                on_epoch(epoch, val_now)
+            best.offer(logits, constraint, last)
+
+        def whole() -> None:  # looks as after the last epoch: what is captured must leave nothing to the next one
+            step()
+            look(True)
+
+        captured = f"no: {reason}" if (reason := why_not(data, stop is not None, best.waits)) else ""
+        replayed = None if captured else Captured(whole, data.x.device)
+        model.train()
+        for epoch in range(1, recipe.epochs + 1):
+            if replayed:
+                replayed()
+                last = epoch == recipe.epochs
+            else:
+                step()
+                last = bool(stop and stop(model, epoch)) or epoch == recipe.epochs
+                look(last)
+            for told, val in best.news(last):
+                if on_epoch:
+                    on_epoch(told, val)
             if last:
                 break
-    if best is None:
+    found = best.found
+    if found is None:
         raise TrainingError("the weight constraint held at no epoch")
-    best.test = score(best.logits[test], data.y[test])
-    best.last_val, best.last_test = val_now, score(logits[test], data.y[test])
-    best.epochs = epoch
-    best.seconds = time.perf_counter() - started
-    return best
-
-
-def _copy(state: dict[str, Tensor], into: dict[str, Tensor] | None) -> dict[str, Tensor]:
-    """A copy of ``state``, in the memory of an earlier one if there is one."""
-    if into is None:
-        return {k: v.detach().clone() for k, v in state.items()}
-    for name, value in state.items():
-        into[name].copy_(value)
-    return into
+    return FitResult(
+        state=found.state,
+        logits=found.logits,
+        val=found.val,
+        test=score(found.logits[test], data.y[test]),
+        epoch=found.epoch,
+        last_val=best.last_val,
+        last_test=score(logits[test], data.y[test]),
+        epochs=epoch,
+        seconds=time.perf_counter() - started,
+        kernels="+".join(sorted(kernels)),
+        captured=replayed.said if replayed else captured,
+    )

@@ -16,8 +16,9 @@ from glt.config import SECTIONS, Config
 from glt.errors import GltError
 from glt.evaluate import metric_named
 from glt.forward import Forward
+from glt.kernels.choice import AUTO, use
 from glt.problem import Problem
-from glt.registry import build
+from glt.registry import build, names
 from glt.ticket import Ticket
 
 TOLERANCE = {"graph_sparsity": 1e-9, "weight_sparsity": 1e-9}
@@ -94,13 +95,20 @@ def search_again(ticket: Ticket, root: Path | None = None) -> Verification:
     """Repeat the whole search from the ticket's config and compare bit by bit.
 
     Checks count what differs: pruned edges, pruned weights, initial and trained weights; all should be 0. The search
-    runs with as many threads as the ticket's; bits also depend on processor and library versions.
+    runs with as many threads and by the same kernels as the ticket's; bits also depend on processor and library
+    versions.
 
     Raises:
         GltError: the config does not name a built-in dataset and backbone.
     """
     if threads := ticket.versions.get("threads"):
         torch.set_num_threads(int(threads))  # sums are split by thread
+    kernel = ticket.versions.get("kernel")  # one name: asked for, or all that the default needed
+    with use(kernel if kernel in names("kernels") else AUTO):
+        return _search_again(ticket, root)
+
+
+def _search_again(ticket: Ticket, root: Path | None) -> Verification:
     sections = {part: _named(ticket, part) for part in (*SECTIONS, "train")}
     config = Config(**sections, seeds=(int(ticket.config.get("seed", 0)),))  # type: ignore[arg-type]
     problem = Problem(config.dataset(root), config.backbone, config.train, config.seeds[0])

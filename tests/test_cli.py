@@ -577,3 +577,20 @@ def test_levels_that_do_not_ascend_are_refused_before_anything_is_written(strate
     assert (code, out) == (2, "")
     assert "an iterative strategy needs ascending levels" in err
     assert not (workplace / "runs").exists()
+
+
+def test_a_kernel_can_be_asked_for(main, workplace, monkeypatch):
+    code, out, err = main("run", *TINY, "--kernel", "index_add", "--json")
+    records = [json.loads(line) for line in out.splitlines()]
+    assert code == 0, err
+    assert [r["kernel"] for r in records] == ["index_add"] * len(records)
+    code, _, err = main("run", *TINY, "--kernel", "fast")
+    assert code == 2 and "unknown kernel 'fast'" in err and "segment_reduce" in err
+    monkeypatch.setenv("GLT_KERNEL", "slow")
+    code, _, err = main("run", *TINY)
+    assert code == 2 and "unknown kernel 'slow'" in err
+
+
+def test_deterministic_is_for_other_devices_than_the_cpu(main, workplace):
+    assert main("run", *TINY, "--deterministic", "--quiet")[0] == 0
+    assert not torch.are_deterministic_algorithms_enabled()

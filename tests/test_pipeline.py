@@ -16,6 +16,7 @@ from glt import pipeline, registry
 from glt.allocate import densities
 from glt.config import Config
 from glt.errors import GltError, TrainingError
+from glt.kernels import recording, use
 from glt.pipeline import Run
 from glt.problem import Problem
 from glt.results import Results
@@ -44,7 +45,7 @@ MEASURED = {
         "ticket_bytes",
         "ticket_sha256",
     ),
-    *("search_s", "search_epochs", "peak_mb", "track"),
+    *("search_s", "search_epochs", "peak_mb", "track", "kernel"),
 }
 VOLATILE = {"search_s", "peak_mb", "commit", "dirty", "device", "threads"}
 
@@ -177,6 +178,17 @@ def test_a_search_can_be_repeated_bit_for_bit(done, level):
     assert [(check.stored, check.recomputed) for check in wrong] == [(0, 1)]
     ticket.edge_keep[:2] = ~ticket.edge_keep[:2]
     assert sorted(check.recomputed for check in search_again(ticket).checks if not check.ok) == [1, 2]
+
+
+def test_a_search_is_repeated_by_its_own_kernel(tmp_path):
+    run = experiment(tmp_path, "seeds=[0]", "schedule={name: oneshot, graph: 0.3, weight: 0.3}")
+    with use("index_add"):
+        every(run)
+    ticket = Ticket.load(run.path(0, 1))
+    assert ticket.versions["kernel"] == "index_add"
+    with recording() as seen:
+        assert search_again(ticket).ok
+    assert seen == {"index_add"}
 
 
 def test_a_search_that_is_not_named_cannot_be_repeated(done):

@@ -26,6 +26,8 @@ def controls(
     root: Path | None,
     device: str,
     threads: int | None,
+    kernel: str | None,
+    deterministic: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -41,14 +43,16 @@ def controls(
     """  # noqa: D301 - click reads the backspace
     from glt.commands import device as machine
     from glt.config import controls_of
+    from glt.kernels.choice import asked, use
     from glt.paired import compare
     from glt.subject import Subject
     from glt.tables import control_table, density_lines
 
     pieces = controls_of(wanted or "all")
     subjects = [Subject.of(path) for path in tickets]
-    machine.use(device, threads)
-    records = _run(subjects, pieces, root, device, quiet)
+    machine.use(device, threads, deterministic)
+    with use(kernel or asked()):
+        records = _run(subjects, pieces, root, device, quiet)
     for record in records:
         if record["status"] == "failed":
             click.echo(f"seed {record['seed']} control {record['control']} failed: {record['error']}", err=True)

@@ -24,6 +24,10 @@ def training(results: str) -> Callable[[Command], Command]:
         ROOT,
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N"),
         click.option("--threads", type=click.IntRange(min=1), help="CPU threads (default: torch's choice)."),
+        click.option(
+            "--kernel", metavar="NAME", help="How sparse products are computed (default: $GLT_KERNEL, else auto)."
+        ),
+        click.option("--deterministic", is_flag=True, help="The same bits every time on CUDA too; slower."),
         click.option("--json", "as_json", is_flag=True, help=results),
         click.option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
     )

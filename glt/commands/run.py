@@ -47,6 +47,8 @@ def run(
     root: Path | None,
     device: str,
     threads: int | None,
+    kernel: str | None,
+    deterministic: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -62,6 +64,7 @@ def run(
     """  # noqa: D301 - click reads the backspace
     from glt.commands import device as machine
     from glt.config import Config
+    from glt.kernels.choice import asked, use
     from glt.pipeline import Run
 
     sections: dict[str, Any] = {"dataset": dataset, "backbone": backbone, "strategy": strategy, "seeds": seeds}
@@ -71,8 +74,9 @@ def run(
     chosen = {key: value for key, value in sections.items() if value is not None}
     experiment = Run.under(Config.load(config, overrides, chosen), out)
 
-    machine.use(device, threads)
-    records = run_with_progress(experiment, root, device, as_json, quiet)
+    machine.use(device, threads, deterministic)
+    with use(kernel or asked()):
+        records = run_with_progress(experiment, root, device, as_json, quiet)
     if not as_json:
         _report(experiment, records)
     sys.exit(1 if any(record["status"] == "failed" for record in records) else 0)

@@ -1,0 +1,155 @@
+"""Epochs as CUDA graphs; what needs a device is marked gpu, and the loop around it runs on CPU with a stand-in."""
+
+import pytest
+import torch
+from torch_geometric.data import Data
+
+import glt
+from glt import train
+from glt.best import DeviceBest
+from glt.capture import SMALL, WARM_UP, Captured, why_not
+from glt.constraints import project_weights
+from glt.registry import build
+from glt.train import Recipe, fit
+
+
+class OnCuda:
+    """Data that says it is on CUDA."""
+
+    class x:
+        is_cuda = True
+
+    num_nodes, num_edges = 100, 400
+
+
+def gcn(dropout=0.0):
+    torch.manual_seed(0)
+    return build("backbones", {"name": "gcn", "hidden": 16, "dropout": dropout})(8, 3)
+
+
+def test_cpu_is_not_captured(sbm):
+    assert why_not(sbm, False, False) == "not on CUDA"
+    assert fit(gcn(), sbm, Recipe(epochs=2)).captured == "no: not on CUDA"
+
+
+def test_reasons(monkeypatch):
+    assert why_not(OnCuda(), False, False) == ""
+    assert "stopped" in why_not(OnCuda(), True, False)
+    assert "metric" in why_not(OnCuda(), False, True)
+    large = OnCuda()
+    large.num_nodes = SMALL
+    assert f"more than {SMALL}" in why_not(large, False, False)
+    monkeypatch.setenv("GLT_CUDA_GRAPH", "on")
+    assert why_not(large, False, False) == ""
+    monkeypatch.setenv("GLT_CUDA_GRAPH", "off")
+    assert why_not(OnCuda(), False, False) == "GLT_CUDA_GRAPH=off"
+
+
+def test_the_loop_of_captured_epochs_is_the_same_training(sbm, monkeypatch):
+    """The stand-in runs the epoch that would be captured."""
+
+    class Eager:
+        said = "yes"
+
+        def __init__(self, epoch, device):
+            self.epoch, self.calls = epoch, 0
+
+        def __call__(self):
+            self.epoch()
+
+    recipe, told = Recipe(epochs=12, lr=0.05), []
+    usual = fit(gcn(0.5), sbm, recipe)
+    monkeypatch.setattr(train, "tracker", DeviceBest)
+    monkeypatch.setattr(train, "Captured", Eager)
+    monkeypatch.setattr(train, "why_not", lambda *_: "")
+    again = fit(gcn(0.5), sbm, recipe, on_epoch=lambda *now: told.append(now))
+    assert all(torch.equal(value, again.state[name]) for name, value in usual.state.items())
+    assert (again.epoch, again.val, again.test, again.last_test) == (
+        usual.epoch,
+        usual.val,
+        usual.test,
+        usual.last_test,
+    )
+    assert (again.captured, len(told), again.epochs) == ("yes", 12, 12)
+
+
+@pytest.fixture
+def small():
+    return build("datasets", {"name": "csbm", "nodes": 300, "features": 40})()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+class TestOnADevice:
+    def fit(self, data: Data, epochs=40, dropout=0.0, **options):
+        model = build("backbones", {"name": "gcn", "hidden": 16, "dropout": dropout})
+        torch.manual_seed(0)
+        made = model(data.x.size(1), data.num_classes).cuda()
+        return fit(made, data.clone().to("cuda"), Recipe(epochs=epochs, lr=0.05), **options)
+
+    @pytest.mark.parametrize("name", ["gcn", "gin", "sage", "gat"])
+    def test_every_backbone_is_captured(self, small, name):
+        data = small.to("cuda")
+        model = build("backbones", {"name": name, "hidden": 16})(data.x.size(1), data.num_classes).cuda()
+        said = fit(model, data, Recipe(epochs=WARM_UP + 3)).captured
+        assert said == "yes" or (name == "gat" and said.startswith("no: "))  # torch's segments look at the pointers
+
+    def test_captured_epochs_are_the_same_training(self, small, monkeypatch):
+        project = {"constrain": lambda m, o: project_weights(m, o, 0.5)}
+        captured = self.fit(small, **project)
+        monkeypatch.setenv("GLT_CUDA_GRAPH", "off")
+        eager = self.fit(small, **project)
+        assert (captured.captured, eager.captured) == ("yes", "no: GLT_CUDA_GRAPH=off")
+        assert captured.last_val == pytest.approx(eager.last_val, abs=0.05)
+        assert captured.val == pytest.approx(eager.val, abs=0.05)
+
+    def test_dropout_differs_from_epoch_to_epoch(self, small):
+        assert self.fit(small, dropout=0.5, epochs=60).val > 0.5
+
+    def test_what_cannot_be_captured_goes_on_with_the_reason(self, small):
+        def loss(logits):
+            return logits.sum() * float(logits.detach().abs().sum() > 0)  # waits for the device
+
+        result = self.fit(small, epochs=10, loss=loss)
+        assert result.captured.startswith("no: ") and result.epochs == 10
+        assert torch.rand(3, device="cuda").isfinite().all()
+
+    def test_nothing_waits_for_the_device(self, small, monkeypatch):
+        monkeypatch.setenv("GLT_CUDA_GRAPH", "off")
+        seen = []
+
+        def watch(model, optimizer):
+            constraint = project_weights(model, optimizer, 0.5)
+            optimizer.register_step_post_hook(lambda *_: mode(len(seen)) or seen.append(1))
+            return constraint
+
+        def mode(step):
+            torch.cuda.set_sync_debug_mode("error" if 2 <= step < 15 else "default")
+
+        try:
+            assert self.fit(small, epochs=20, constrain=watch).epochs == 20
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    def test_deterministic_mode_gives_the_same_bits(self, small, monkeypatch):
+        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        try:
+            one, two = self.fit(small, dropout=0.5), self.fit(small, dropout=0.5)
+        finally:
+            torch.use_deterministic_algorithms(False)
+        assert all(torch.equal(value, two.state[name]) for name, value in one.state.items())
+        assert one.kernels in ("segment_csr", "segment_reduce")
+
+    def test_a_function_that_counts(self):
+        counter = torch.zeros(1, device="cuda")
+        run = Captured(lambda: counter.add_(1) and None, torch.device("cuda"))
+        for _ in range(WARM_UP + 4):
+            run()
+        assert run.said == "yes" and float(counter) == WARM_UP + 4
+
+
+def test_a_ticket_found_on_cpu_names_its_kernels(sbm):
+    ticket = glt.find("gcn", sbm, 0.2, 0.5, recipe=Recipe(epochs=2))
+    assert ticket.versions["kernel"] == "matmul+reduce"
+    assert "cuda_graph" not in ticket.metrics
