@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch_geometric.data import Data
 
+from glt.batches.base import Batch
 from glt.constraints import Constraint
 from glt.errors import TrainingError
 from glt.evaluate import metric_named
 from glt.forward import Forward
 from glt.losses import Loss, cross_entropy
-from glt.registry import checked
+from glt.registry import build, checked
 
 
 @checked("train")
@@ -30,6 +31,15 @@ class Recipe:
     lr: Annotated[float, Field(gt=0, description="learning rate")] = 0.01
     weight_decay: Annotated[float, Field(ge=0, description="l2 penalty of the optimiser")] = 5e-4
     optimizer: Annotated[Literal["adam", "adamw"], Field(description="torch optimiser")] = "adam"
+    batches: Annotated[Any, Field(description="how the graph is batched, a name or {name: ..., options}")] = "full"
+    eval_every: Annotated[int, Field(ge=1, description="epochs between evaluations; the last one always has one")] = 1
+    eval_chunk: Annotated[
+        int, Field(ge=0, description="evaluate layer by layer, so many nodes at a time; 0: the whole graph at once")
+    ] = 0
+
+    def __post_init__(self) -> None:
+        """Build the batches now, so that a bad option is an error before anything runs."""
+        object.__setattr__(self, "batches", build("batches", self.batches))
 
     def build(self, model: nn.Module) -> Optimizer:
         """The optimiser over all of the model's parameters.
@@ -82,10 +92,11 @@ def fit(
     on_epoch: Callable[[int, float], None] | None = None,
     stop: Stop | None = None,
 ) -> FitResult:
-    """Train ``model`` in place on the full graph and read it at its best validation epoch.
+    """Train ``model`` in place and read it at its best validation epoch.
 
-    The best epoch is the latest of those with the highest validation metric, among epochs at which the weight
-    constraint holds. The global random state is left as it was.
+    Every batch of the recipe is a step, the whole graph by default; evaluation is always on the whole graph. The best
+    epoch is the latest of those with the highest validation metric, among epochs at which the weight constraint holds
+    and that were evaluated. The global random state is left as it was.
 
     Args:
         model: called as :func:`glt.forward.Forward` says.
@@ -93,9 +104,11 @@ def fit(
         recipe: epochs and optimiser.
         seed: seed of dropout and whatever else the model draws.
         metric: a name of :data:`glt.evaluate.METRICS`.
-        loss: function of the logits [nodes, classes]; cross-entropy on the training nodes by default.
+        loss: function of the logits [nodes, classes], and with batches of their nodes (:data:`glt.losses.Loss`);
+            cross-entropy on the training nodes by default.
         constrain: installs a constraint, e.g. ``lambda m, o: project_weights(m, o, 0.6)``.
-        on_epoch: called with (epoch, validation metric) after every epoch; it must not change the weights.
+        on_epoch: called with (epoch, validation metric) after every epoch that is evaluated; it must not change the
+            weights.
         stop: asked with (model, epoch) after the step of every epoch; True makes it the last one. It must not change
             the weights.
 
@@ -103,9 +116,12 @@ def fit(
         TrainingError: the loss became NaN or infinite.
     """
     started = time.perf_counter()
-    score, loss = metric_named(metric), loss or cross_entropy(data)
+    score, everywhere = metric_named(metric), loss is not None
+    loss = loss or cross_entropy(data)
+    nodes = (torch.ones_like(data.train_mask) if everywhere else data.train_mask).nonzero().squeeze(1)
     val, test = (mask.nonzero().squeeze(1) for mask in (data.val_mask, data.test_mask))
-    forward = Forward(model, data)
+    batches = recipe.batches(data, seed, nodes)
+    forward = Forward(model, data, chunk=recipe.eval_chunk)
     devices = [data.x.device] if data.x.is_cuda else []
     with torch.random.fork_rng(devices), ExitStack() as constraints:
         torch.manual_seed(seed)
@@ -114,14 +130,19 @@ def fit(
         best: FitResult | None = None
         model.train()
         for epoch in range(1, recipe.epochs + 1):
-            optimizer.zero_grad()
-            value = loss(forward())
-            if not bool(torch.isfinite(value)):
-                raise TrainingError(f"the loss became {value.item()} at epoch {epoch}: lower train.lr = {recipe.lr:g}")
-            value.backward()
-            optimizer.step()
+            for batch in batches(epoch):
+                optimizer.zero_grad()
+                value = loss(forward()) if batch is data else _loss_of(model, batch, loss)
+                if not bool(torch.isfinite(value)):
+                    raise TrainingError(
+                        f"the loss became {value.item()} at epoch {epoch}: lower train.lr = {recipe.lr:g}"
+                    )
+                value.backward()
+                optimizer.step()
             last = bool(stop and stop(model, epoch)) or epoch == recipe.epochs
-            logits = forward.evaluate(share=not last)
+            if not last and epoch % recipe.eval_every:
+                continue
+            logits = forward.evaluate(share=not last and batch is data)
             if last and not bool(torch.isfinite(logits).all()):
                 raise TrainingError(
                     f"the logits became NaN or infinite at epoch {epoch}: lower train.lr = {recipe.lr:g}"
@@ -141,6 +162,11 @@ def fit(
     best.epochs = epoch
     best.seconds = time.perf_counter() - started
     return best
+
+
+def _loss_of(model: nn.Module, batch: Batch, loss: Loss) -> Tensor:
+    """The loss on a batch, of the nodes that it is for."""
+    return loss(Forward(model, batch)()[: batch.targets], batch.n_id[: batch.targets])
 
 
 def _copy(state: dict[str, Tensor], into: dict[str, Tensor] | None) -> dict[str, Tensor]:

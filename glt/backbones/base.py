@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -12,8 +13,22 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from glt.backbones.dropout import dropout
+from glt.rows import Rows, rows_in
 from glt.soft import padded
 from glt.sparse import Pattern, SparseMatrix, WeightedArcs, features_of
+
+
+@dataclass(frozen=True)
+class Chunked:
+    """A prepared graph whose layers are evaluated ``size`` nodes at a time; without gradients."""
+
+    graph: Any
+    size: int
+
+    def of(self, mask: Tensor) -> Chunked:
+        """The graph under a soft mask over its arcs."""
+        return Chunked(self.graph(mask), self.size)
+
 
 Hidden = Annotated[int, Field(ge=1, description="hidden units per layer")]
 Layers = Annotated[int, Field(ge=1, description="number of layers")]
@@ -33,7 +48,7 @@ class GNN(nn.Module):
     computes it once for the evaluation of one epoch and the training of the next (:class:`glt.forward.Forward`).
 
     A subclass says how its convolution does both: :meth:`arcs`, :meth:`coefficients`, :meth:`fast`
-    and :meth:`plain`.
+    and :meth:`plain`; and by :meth:`by_rows` how it is evaluated a chunk of nodes at a time.
     """
 
     random_stem = False
@@ -82,6 +97,11 @@ class GNN(nn.Module):
         """One convolution with a prepared graph."""
         raise NotImplementedError
 
+    def by_rows(self, conv: Any, x: Tensor | SparseMatrix, graph: Any) -> Rows:
+        """:meth:`fast` for the nodes of a slice, without gradients; here it saves no memory."""
+        whole = self.fast(conv, x, graph)
+        return lambda rows: whole[rows]
+
     def plain(self, conv: Any, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
         """One convolution as PyG runs it."""
         return conv(x, edge_index)
@@ -92,6 +112,14 @@ class GNN(nn.Module):
         with torch.no_grad():
             graph = self.operator(data.edge_index, weight, data.num_nodes, data.x.dtype)
             return features_of(data.x), graph
+
+    def chunked(self, arguments: tuple[Any, ...], size: int) -> tuple[Any, ...]:
+        """What :meth:`prepare` returned, for an evaluation of ``size`` nodes at a time, layer by layer.
+
+        Memory beside features and graph: the states of two layers and a chunk.
+        """
+        x, graph = arguments
+        return x, Chunked(graph, size)
 
     def forward(self, x: Any, edge_index: Any, edge_weight: Tensor | None = None) -> Tensor:
         """Logits, float [nodes, out].
@@ -114,15 +142,33 @@ class GNN(nn.Module):
         return hidden
 
     def _layer(self, i: int, x: Any, edge_index: Any, edge_weight: Tensor | None) -> Tensor:
+        if isinstance(edge_index, Chunked):
+            return self._by_chunks(i, x, edge_index)
         if isinstance(edge_index, Tensor):
             out = self.plain(self.convs[i], x, edge_index, edge_weight)
         else:
             out = self.fast(self.convs[i], x, edge_index)
+        return self._finish(i, x.csr if isinstance(x, SparseMatrix) else x, out)
+
+    def _finish(self, i: int, x: Tensor, out: Tensor) -> Tensor:
         if i == len(self.convs) - 1:
             return out
         if self.residual and x.shape == out.shape:
-            out = out + (x.csr.to_dense() if isinstance(x, SparseMatrix) else x)
+            out = out + (x if x.layout == torch.strided else x.to_dense())
         return out.relu_()
+
+    def _by_chunks(self, i: int, x: Any, graph: Chunked) -> Tensor:
+        layer = self.by_rows(self.convs[i], x, graph.graph)
+        values = x.csr if isinstance(x, SparseMatrix) else x
+        nodes = int(values.size(0))
+        out: Tensor | None = None
+        for start in range(0, nodes, graph.size):
+            rows = slice(start, min(start + graph.size, nodes))
+            part = self._finish(i, rows_in(values, rows), layer(rows))
+            out = part.new_empty(nodes, part.size(1)) if out is None else out
+            out[rows] = part
+        assert out is not None
+        return out
 
 
 def widths(in_channels: int, hidden: int, out_channels: int, layers: int) -> list[tuple[int, int]]:

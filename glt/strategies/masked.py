@@ -73,7 +73,7 @@ class Masked(Taught):
                 edge_options=self.edge_options,
             )
             masked = problem.fit(
-                problem.data,
+                soft.graph,
                 model=soft,
                 loss=objective,
                 constrain=self.constraint(),
