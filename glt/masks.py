@@ -37,6 +37,9 @@ class SoftMasked(nn.Module):
     stays out. A mask of zeros and ones gives what the model gives on the graph without those arcs and with those
     weights at zero; :func:`check_soft_masks` holds it to that. The model itself is copied, never changed.
 
+    On a batch the masks of its own arcs are used. Every batch is a step: a penalty on the masks pulls at all of them in
+    each, while the loss is felt by the edges of the batch alone.
+
     Parameters: the model's own (``model.*``), ``edges`` [edges kept] and ``weights.*``, one per name in
     ``weight_masks``.
 
