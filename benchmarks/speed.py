@@ -1,10 +1,11 @@
 """Speed of glt beside other implementations, measured on this machine.
 
-    python benchmarks/speed.py                  # all three; 25 minutes on two cores
+    python benchmarks/speed.py                  # all four; 30 minutes on two cores
     python benchmarks/speed.py scoring          # TEDDY scoring and pruning of large graphs; speed_scoring.py
     python benchmarks/speed.py epoch            # training epochs; speed_epoch.py
     python benchmarks/speed.py epoch --device cuda --dataset cora --dataset csbm-arxiv --hidden 256
     python benchmarks/speed.py search           # UGS, the whole search, and its memory; speed_search.py
+    python benchmarks/speed.py batches          # memory of a training, whole or in parts; speed_batches.py
     python benchmarks/speed.py --quick          # does it run? Small, and nothing is written
 
 What is measured, against what, and how to read it is said at the top of those files.
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import click
 import machine
+import speed_batches
 import speed_epoch
 import speed_scoring
 import speed_search
@@ -36,7 +38,7 @@ OUTPUT = Path(__file__).resolve().parent / "results" / "speed.jsonl"
 
 
 @click.command(help=__doc__.split("\n")[0])
-@click.argument("benchmark", type=click.Choice(["scoring", "epoch", "search", "all"]), default="all")
+@click.argument("benchmark", type=click.Choice(["scoring", "epoch", "search", "batches", "all"]), default="all")
 @click.option("--quick", is_flag=True, help="A smoke run: small sizes, few epochs, nothing is written.")
 @click.option("--arcs", type=int, multiple=True, help="scoring: sizes instead of 1, 10 and 50 million.")
 @click.option("--dataset", multiple=True, help="epoch: these datasets instead of Cora and CiteSeer.")
@@ -68,6 +70,8 @@ def main(
             console.print(_epoch_table(records, hidden))
         if benchmark in ("search", "all"):
             console.print(*_search_tables(_finished(_search(console, quick), output)))
+        if benchmark in ("batches", "all"):
+            console.print(_batches_table(_finished(_batches(console, quick), output)))
     except GltError as error:
         raise click.ClickException(str(error)) from None
 
@@ -109,6 +113,12 @@ def _search(console: Console, quick: bool) -> Iterator[list[Record]]:
     for nodes in speed_search.NODES[:1] if quick else speed_search.NODES:
         console.print(f"search memory: {nodes:,} nodes")
         yield [speed_search.memory(nodes)]
+
+
+def _batches(console: Console, quick: bool) -> Iterator[list[Record]]:
+    for backbone in speed_batches.BACKBONES:
+        console.print(f"batches: {backbone}")
+        yield speed_batches.run(5_000 if quick else speed_batches.NODES, backbone)
 
 
 def _scoring_table(records: list[Record]) -> Table:
@@ -177,6 +187,14 @@ def _search_tables(records: list[Record]) -> tuple[Table, Table]:
             sizes = (f"{n:,}" for n in (r["parameters"]["nodes"], r["edges"]))
             memory.add_row(*sizes, f"{r['ours']:.0f}", f"{r['bytes_per_edge']}")
     return times, memory
+
+
+def _batches_table(records: list[Record]) -> Table:
+    table = _table("Peak memory of a training beyond the graph", ["backbone", "nodes", "way", "MB", "s per epoch"])
+    for r in records:
+        p = r["parameters"]
+        table.add_row(p["backbone"], f"{p['nodes']:,}", r["way"], f"{r['ours']:.0f}", f"{r['epoch_s']:.1f}")
+    return table
 
 
 def _table(title: str, columns: list[str]) -> Table:

@@ -59,13 +59,13 @@ class Best:
         self.last_val = float("nan")
         self._epoch = 0
 
-    def loss(self, value: Tensor) -> None:
-        """Note an epoch's loss (0-d), before its step.
+    def loss(self, value: Tensor, epoch: int) -> None:
+        """Note a loss (0-d) of an epoch, before its step.
 
         Raises:
             TrainingError: it is NaN or infinite.
         """
-        self._epoch += 1
+        self._epoch = epoch
         if not bool(torch.isfinite(value)):
             raise TrainingError(self._failed(value.item(), self._epoch))
 
@@ -122,8 +122,8 @@ class DeviceBest(Best):
         self._offered = self._told = 0
 
     @torch.no_grad()
-    def loss(self, value: Tensor) -> None:
-        """Note an epoch's loss; the error comes with the news."""
+    def loss(self, value: Tensor, epoch: int) -> None:
+        """Note an epoch's loss, one each, counted here; the error comes with the news."""
         self._number += 1
         first = ~torch.isfinite(value) & (self._loss_epoch == 0)
         _take(first, value.double(), self._loss)

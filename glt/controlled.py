@@ -17,7 +17,6 @@ from glt.config import controls_of
 from glt.controls.base import Control, Outcome
 from glt.errors import GltError, TrainingError
 from glt.evaluate import metric_named
-from glt.forward import Forward
 from glt.measured import measured
 from glt.paired import Comparison, compare, pack
 from glt.problem import OnEpoch, Problem
@@ -189,9 +188,7 @@ def _key(piece: Control) -> str:
 def _about(problem: Problem, subject: Subject, teaching: Taught) -> Record:
     """Which ticket a record is about, and what that ticket scores: measured, not believed."""
     config, ticket = problem.config, subject.ticket
-    logits = Forward(
-        ticket.restore(problem.model()), problem.subgraph(ticket.edge_keep, ticket.edge_weights)
-    ).evaluate()
+    logits = problem.logits(ticket.restore(problem.model()), problem.subgraph(ticket.edge_keep, ticket.edge_weights))
     data, score = problem.data, metric_named(problem.metric)
     named = {part: (config.get(part) or {}).get("name") for part in ("strategy", "backbone", "dataset")}
     return {

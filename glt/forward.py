@@ -21,6 +21,8 @@ class Forward:
         model: any module that can be called so.
         data: a graph with x and edge_index.
         plain: call a model with ``prepare`` like any other, on PyG's own layers: they can be differentiated twice.
+        chunk: evaluate layer by layer, so many nodes at a time, where the model can (it has ``chunked``): the same
+            numbers up to rounding in less memory. 0 is the whole graph at once.
 
     Attributes:
         arguments, options: what the model is called with; see :func:`arguments_of`.
@@ -29,7 +31,7 @@ class Forward:
         GltError: a layer with ``cached=True``.
     """
 
-    def __init__(self, model: nn.Module, data: Data, plain: bool = False) -> None:
+    def __init__(self, model: nn.Module, data: Data, plain: bool = False, chunk: int = 0) -> None:
         if cached := [name for name, module in model.named_modules() if getattr(module, "cached", False) is True]:
             raise GltError(
                 f"layer {cached[0]!r} has cached=True: it would go on using the first graph it sees, whatever is "
@@ -38,7 +40,9 @@ class Forward:
         self.model = model
         self.arguments, self.options = arguments_of(model, data, plain)
         prepared = hasattr(model, "prepare") and not plain
-        self._shares = prepared and not getattr(model, "random_stem", True)
+        chunked = prepared and chunk > 0 and hasattr(model, "chunked")
+        self._evaluated = model.chunked(self.arguments, chunk) if chunked else self.arguments  # type: ignore[operator]
+        self._shares = prepared and not chunked and not getattr(model, "random_stem", True)
         self._hidden: Tensor | None = None
 
     def __call__(self) -> Tensor:
@@ -62,7 +66,7 @@ class Forward:
                 saved.
         """
         if not (share and self._shares):
-            return logits_of(self.model, lambda: self.model(*self.arguments, **self.options))
+            return logits_of(self.model, lambda: self.model(*self._evaluated, **self.options))
         self._hidden = self.model.stem(*self.arguments)  # type: ignore[operator]
         hidden = self._hidden.detach()
         return logits_of(self.model, lambda: self._head(hidden))

@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 from torch_geometric.data import Data
 from torch_geometric.nn import MessagePassing
 
-from glt.backbones.base import GNN
+from glt.backbones.base import GNN, Chunked
+from glt.batches.base import Batch
 from glt.constraints import Constraint, Masks
 from glt.edges import PrunableEdges
 from glt.errors import GltError
@@ -27,12 +28,18 @@ NOISE = 1e-5
 """Masks start at 1 + U(-1, 1) times this, which breaks ties (Chen et al., ICML 2021)."""
 
 
+Prepared = tuple[tuple[Any, ...], dict[str, Tensor], Tensor]
+
+
 class SoftMasked(nn.Module):
     """A model whose edges and weights are multiplied with masks that are trained beside it.
 
     One mask per undirected edge that is still there, and one per entry of the weights given; what is pruned already
     stays out. A mask of zeros and ones gives what the model gives on the graph without those arcs and with those
     weights at zero; :func:`check_soft_masks` holds it to that. The model itself is copied, never changed.
+
+    On a batch the masks of its own arcs are used. Every batch is a step: a penalty on the masks pulls at all of them in
+    each, while the loss is felt by the edges of the batch alone.
 
     Parameters: the model's own (``model.*``), ``edges`` [edges kept] and ``weights.*``, one per name in
     ``weight_masks``.
@@ -50,6 +57,9 @@ class SoftMasked(nn.Module):
 
     Raises:
         GltError: a layer that no soft mask can stand for (:func:`glt.messages.mask_messages`).
+
+    Attributes:
+        graph: the data without what is pruned, self-loops last; train it on this, since batches are of its arcs.
 
     Memory: O(arcs + weights), never nodes x nodes.
     """
@@ -78,7 +88,7 @@ class SoftMasked(nn.Module):
         self.edges = near_one(int(edge_keep.sum()))
         self.weights = nn.ParameterList(near_one(*mask.shape) for mask in weight_masks.values())
         self._kept = [mask.to(device) for mask in weight_masks.values()]
-        self._data, self._edge_of_arc = _loops_last(data, edges, edge_keep.to(device))
+        self.graph, self._edge_of_arc = _kept_graph(data, edges, edge_keep.to(device))
         # every place of a weight: torch's own resolution of ties does not restore a module with two names
         name_of = {id(self.model.get_parameter(name)): name for name in self.names}
         self._places = [
@@ -114,21 +124,39 @@ class SoftMasked(nn.Module):
         edges[edge_keep] = state["edges"].abs()
         return edges, {name: state[f"weights.{i}"].abs() for i, name in enumerate(self.names)}
 
-    def prepare(self, data: Data) -> tuple[tuple[Any, ...], dict[str, Tensor]]:
-        """Arguments of :meth:`forward`, made once; the graph is the one that this was made with."""
-        if not self._fast:
-            return arguments_of(self.model, self._data, plain=True)
-        assert isinstance(self.model, GNN)
-        d = self._data
-        graph = self.model.soft_operator(d.edge_index, d.get("edge_weight"), int(d.num_nodes or 0), d.x.dtype)
-        return (features_of(d.x), graph), {}
+    def prepare(self, data: Data) -> Prepared:
+        """Arguments of :meth:`forward`, made once: for a batch of :attr:`graph`, else for all of it.
 
-    def forward(self, arguments: tuple[Any, ...], options: dict[str, Tensor]) -> Tensor:
-        """Logits under the masks, float [nodes, classes]."""
-        self._arcs = self.edges[self._edge_of_arc]
+        Raises:
+            GltError: a batch of another graph, whose arcs have other numbers.
+        """
+        d, edge_of_arc = self.graph, self._edge_of_arc
+        if isinstance(data, Batch):
+            if data.whole is not self.graph:
+                raise GltError("a batch of another graph than the masks are for: train SoftMasked on its own graph")
+            loops = data.e_id >= edge_of_arc.numel()
+            d, edge_of_arc = _loops_last(data, loops), edge_of_arc[data.e_id[~loops]]
+        if not self._fast:
+            return *arguments_of(self.model, d, plain=True), edge_of_arc
+        assert isinstance(self.model, GNN)
+        graph = self.model.soft_operator(d.edge_index, d.get("edge_weight"), int(d.num_nodes or 0), d.x.dtype)
+        return (features_of(d.x), graph), {}, edge_of_arc
+
+    def chunked(self, arguments: Prepared, size: int) -> Prepared:
+        """The same arguments for an evaluation by chunks, where the model can."""
+        inner, options, edge_of_arc = arguments
+        if self._fast:
+            assert isinstance(self.model, GNN)
+            inner = self.model.chunked(inner, size)
+        return inner, options, edge_of_arc
+
+    def forward(self, arguments: tuple[Any, ...], options: dict[str, Tensor], edge_of_arc: Tensor) -> Tensor:
+        """Logits under the masks, float [nodes, classes]; ``edge_of_arc`` int64 [arcs other than self-loops]."""
+        self._arcs = self.edges[edge_of_arc]
         if self._fast:
             x, graph = arguments
-            arguments = (x, graph(self._arcs))
+            masked_graph = graph.of(self._arcs) if isinstance(graph, Chunked) else graph(self._arcs)
+            arguments = (x, masked_graph)
         masked = {
             name: self.model.get_parameter(name) * (mask * kept)
             for name, mask, kept in zip(self.names, self.weights, self._kept, strict=True)
@@ -220,15 +248,21 @@ def _outputs(model: nn.Module, forward: Forward) -> list[tuple[str, Tensor]]:
     return [(name, output) for name, output in seen if isinstance(output, Tensor)] + [("the model", logits)]
 
 
-def _loops_last(data: Data, edges: PrunableEdges, edge_keep: Tensor) -> tuple[Data, Tensor]:
+def _kept_graph(data: Data, edges: PrunableEdges, edge_keep: Tensor) -> tuple[Data, Tensor]:
     """The graph of the kept edges, self-loops moved to the end, and the place of each other arc's edge among them."""
     keep = edges.to_arcs(edge_keep)
-    data, edge = remove_arcs(data, keep), edges.edge_of_arc[keep]
+    edge = edges.edge_of_arc[keep]
     loops = edge < 0
-    if bool(loops.any()):
-        order = torch.argsort(loops.int(), stable=True)
-        for key in data.keys():  # noqa: SIM118 - not a mapping
-            if data.is_edge_attr(key) and isinstance(data[key], Tensor):
-                data[key] = data[key].index_select(int(data.__cat_dim__(key, data[key])), order)
     place = torch.cumsum(edge_keep, 0) - 1
-    return data, place[edge[~loops]]
+    return _loops_last(remove_arcs(data, keep), loops), place[edge[~loops]]
+
+
+def _loops_last(data: Data, loops: Tensor) -> Data:
+    """The data with the arcs where ``loops`` (bool [arcs]) is True moved to the end, in order."""
+    if not bool(loops.any()):
+        return data
+    data, order = copy.copy(data), torch.argsort(loops.int(), stable=True)
+    for key in data.keys():  # noqa: SIM118 - not a mapping
+        if data.is_edge_attr(key) and isinstance(data[key], Tensor):
+            data[key] = data[key].index_select(int(data.__cat_dim__(key, data[key])), order)
+    return data

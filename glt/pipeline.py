@@ -13,7 +13,6 @@ from torch_geometric.data import Data
 from glt.config import Config
 from glt.controlled import control, teaching_of
 from glt.errors import TrainingError
-from glt.forward import Forward
 from glt.measured import measured
 from glt.problem import Problem
 from glt.provenance import provenance
@@ -161,7 +160,7 @@ def _restored(problem: Problem, ticket: Ticket, seconds: float) -> FitResult:
     m = ticket.metrics
     return FitResult(
         state={k: v.detach().clone() for k, v in model.state_dict().items()},
-        logits=Forward(model, problem.data).evaluate(),
+        logits=problem.logits(model, problem.data),
         val=m["val"],
         test=m["test"],
         epoch=m["epoch"],

@@ -96,7 +96,7 @@ class Problem:
                 model = model(self.data.x.size(1), self.num_classes)
             model = model.to(self.data.x.device)
             try:
-                logits = Forward(model, self.data).evaluate()
+                logits = self.logits(model, self.data)
             except (RuntimeError, TypeError, ValueError, IndexError) as error:
                 reason = " ".join(str(error).split())
                 raise GltError(f"{type(model).__name__} cannot be called as model(x, edge_index): {reason}") from None
@@ -116,6 +116,10 @@ class Problem:
     def dense(self) -> FitResult:
         """The full graph with all weights, trained once: the reference, and TEDDY's teacher."""
         return self.fit(self.data, phase="dense")
+
+    def logits(self, model: nn.Module, data: Data) -> Tensor:
+        """Logits of all nodes in evaluation mode, as training evaluates: float [nodes, classes]."""
+        return Forward(model, data, chunk=self.recipe.eval_chunk).evaluate()
 
     def model(self) -> nn.Module:
         """A fresh model at the initial weights."""

@@ -172,6 +172,11 @@ def _csr(coo: Tensor) -> Tensor:
     return csr(row_pointers(rows, coo.size(0)), columns.contiguous(), coo.values(), coo.size(1))
 
 
+def product(matrix: Tensor, dense: Tensor) -> Tensor:
+    """CSR ``matrix`` [n, m] @ dense [m, k], outside autograd, by the kernel that is chosen."""
+    return chosen(matrix, dense.size(1))(matrix, dense)
+
+
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx, csr, transposed, dense):  # type: ignore[no-untyped-def]

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch_geometric.data import Data
 
-from glt.best import DeviceBest, tracker
+from glt.batches.base import Batch
+from glt.batches.full import Full
+from glt.best import Best, DeviceBest, tracker
 from glt.capture import Captured, why_not
 from glt.constraints import Constraint
 from glt.errors import TrainingError
@@ -22,17 +24,31 @@ from glt.evaluate import metric_named
 from glt.forward import Forward
 from glt.kernels import recording
 from glt.losses import Loss, cross_entropy
-from glt.registry import checked
+from glt.registry import build, checked
 
 
 @checked("train")
 class Recipe:
-    """How a model is trained; the defaults are those of UGS and TEDDY on Planetoid."""
+    """How a model is trained; the defaults are those of UGS and TEDDY on Planetoid.
+
+    Every batch is a step of the optimiser. Evaluation is on the whole graph; where it is only now and then, the best
+    epoch is among those evaluated. By chunks (built-in backbones alone; another model ignores it) it holds the states
+    of two layers and a chunk, and gives the same numbers up to rounding.
+    """
 
     epochs: Annotated[int, Field(ge=1, description="training epochs")] = 200
     lr: Annotated[float, Field(gt=0, description="learning rate")] = 0.01
     weight_decay: Annotated[float, Field(ge=0, description="l2 penalty of the optimiser")] = 5e-4
     optimizer: Annotated[Literal["adam", "adamw"], Field(description="torch optimiser")] = "adam"
+    batches: Annotated[Any, Field(description="how the graph is batched, a name or {name: ..., options}")] = "full"
+    eval_every: Annotated[int, Field(ge=1, description="epochs between evaluations; the last one always has one")] = 1
+    eval_chunk: Annotated[
+        int, Field(ge=0, description="evaluate layer by layer, so many nodes at a time; 0: the whole graph at once")
+    ] = 0
+
+    def __post_init__(self) -> None:
+        """Build the batches now, so that a bad option is an error before anything runs."""
+        object.__setattr__(self, "batches", build("batches", self.batches))
 
     def build(self, model: nn.Module) -> Optimizer:
         """The optimiser over all of the model's parameters.
@@ -98,10 +114,11 @@ def fit(
     on_epoch: Callable[[int, float], None] | None = None,
     stop: Stop | None = None,
 ) -> FitResult:
-    """Train ``model`` in place on the full graph and read it at its best validation epoch.
+    """Train ``model`` in place and read it at its best validation epoch.
 
-    The best epoch is the latest of those with the highest validation metric, among epochs at which the weight
-    constraint holds. The global random state is left as it was.
+    Every batch of the recipe is a step, the whole graph by default; evaluation is always on the whole graph. The best
+    epoch is the latest of those with the highest validation metric, among epochs at which the weight constraint holds
+    and that were evaluated. The global random state is left as it was.
 
     Args:
         model: called as :func:`glt.forward.Forward` says.
@@ -109,10 +126,11 @@ def fit(
         recipe: epochs and optimiser.
         seed: seed of dropout and whatever else the model draws.
         metric: a name of :data:`glt.evaluate.METRICS`.
-        loss: function of the logits [nodes, classes]; cross-entropy on the training nodes by default.
+        loss: function of the logits [nodes, classes], and with batches of their nodes (:data:`glt.losses.Loss`);
+            cross-entropy on the training nodes by default.
         constrain: installs a constraint, e.g. ``lambda m, o: project_weights(m, o, 0.6)``.
-        on_epoch: called with (epoch, validation metric) for every epoch, after it; it must not change the weights. On
-            other devices than the CPU the calls come in bursts: nothing else waits for the device.
+        on_epoch: called with (epoch, validation metric) for every epoch that is evaluated, after it; it must not change
+            the weights. On other devices than the CPU the calls come in bursts: nothing else waits for the device.
         stop: asked with (model, epoch) after the step of every epoch; True makes it the last one. It must not change
             the weights.
 
@@ -120,10 +138,14 @@ def fit(
         TrainingError: the loss became NaN or infinite.
     """
     started = time.perf_counter()
-    score, loss = metric_named(metric), loss or cross_entropy(data)
+    score, everywhere = metric_named(metric), loss is not None
+    loss = loss or cross_entropy(data)
+    nodes = (torch.ones_like(data.train_mask) if everywhere else data.train_mask).nonzero().squeeze(1)
     test = data.test_mask.nonzero().squeeze(1)
-    forward = Forward(model, data)
-    best = tracker(model, data, metric, recipe.epochs, recipe.lr)
+    batches, full = recipe.batches(data, seed, nodes), isinstance(recipe.batches, Full)
+    forward = Forward(model, data, chunk=recipe.eval_chunk)
+    kind = tracker if full and recipe.eval_every == 1 else Best
+    best = kind(model, data, metric, recipe.epochs, recipe.lr)
     devices = [data.x.device] if data.x.is_cuda else []
     with torch.random.fork_rng(devices), recording() as kernels, ExitStack() as constraints:
         torch.manual_seed(seed)
@@ -133,20 +155,21 @@ def fit(
             constraint.deferred = isinstance(best, DeviceBest)
         logits = torch.empty(0)
 
-        def step() -> None:
-            optimizer.zero_grad()
-            value = loss(forward())
-            best.loss(value)
-            value.backward()
-            optimizer.step()
+        def step(epoch: int) -> None:
+            for batch in batches(epoch):
+                optimizer.zero_grad()
+                value = loss(forward()) if batch is data else _loss_of(model, batch, loss)
+                best.loss(value, epoch)
+                value.backward()
+                optimizer.step()
 
         def look(last: bool) -> None:
             nonlocal logits
-            logits = forward.evaluate(share=not last)
+            logits = forward.evaluate(share=full and not last)
             best.offer(logits, constraint, last)
 
         def whole() -> None:  # looks as after the last epoch: what is captured must leave nothing to the next one
-            step()
+            step(0)
             look(True)
 
         captured = f"no: {reason}" if (reason := why_not(data, stop is not None, best.waits)) else ""
@@ -157,8 +180,10 @@ def fit(
                 replayed()
                 last = epoch == recipe.epochs
             else:
-                step()
+                step(epoch)
                 last = bool(stop and stop(model, epoch)) or epoch == recipe.epochs
+                if not last and epoch % recipe.eval_every:
+                    continue
                 look(last)
             for told, val in best.news(last):
                 if on_epoch:
@@ -181,3 +206,8 @@ def fit(
         kernels="+".join(sorted(kernels)),
         captured=replayed.said if replayed else captured,
     )
+
+
+def _loss_of(model: nn.Module, batch: Batch, loss: Loss) -> Tensor:
+    """The loss on a batch, of the nodes that it is for."""
+    return loss(Forward(model, batch)()[: batch.targets], batch.n_id[: batch.targets])

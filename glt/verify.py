@@ -81,7 +81,8 @@ def verify(
             with torch.random.fork_rng([]):
                 model = build("backbones", _named(ticket, "backbone"))(data.x.size(1), num_classes(data))
         model = ticket.restore(copy.deepcopy(model))  # a user's module stays as it is
-        logits = Forward(model, sub).evaluate()
+        chunk = int((ticket.config.get("train") or {}).get("eval_chunk", 0))
+        logits = Forward(model, sub, chunk=chunk).evaluate()
         score = metric_named(str(ticket.metrics.get("metric", "accuracy")))
         for name in ("val", "test"):
             mask = data[f"{name}_mask"]

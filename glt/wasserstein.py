@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -18,17 +20,23 @@ def apart(loss: Loss, num_nodes: int, weight: float, sample: int | None, seed: i
         loss: function of the logits [nodes, classes].
         num_nodes: number of nodes, labelled or not.
         weight: lambda of the paper.
-        sample: at most so many nodes are compared, drawn once by ``seed``; None is all of them.
+        sample: at most so many nodes of the graph, or of a batch, are compared, drawn once by ``seed``; None: all.
         seed: of the draw.
         twice: as of :func:`class_distance`.
     """
-    index: Tensor | None = None
-    if sample is not None and sample < num_nodes:
-        index = torch.randperm(num_nodes, generator=torch.Generator().manual_seed(seed))[:sample].sort().values
 
-    def separated(logits: Tensor) -> Tensor:
+    @functools.cache
+    def drawn(size: int) -> Tensor | None:
+        if sample is None or sample >= size:
+            return None
+        return torch.randperm(size, generator=torch.Generator().manual_seed(seed))[:sample].sort().values
+
+    drawn(num_nodes)  # before any training
+
+    def separated(logits: Tensor, *nodes: Tensor) -> Tensor:
+        index = drawn(logits.size(0))
         some = logits if index is None else logits[index.to(logits.device)]
-        return loss(logits) - weight * class_distance(some.softmax(dim=-1), twice=twice)
+        return loss(logits, *nodes) - weight * class_distance(some.softmax(dim=-1), twice=twice)
 
     return separated
 

@@ -89,7 +89,7 @@ def test_news_come_in_bursts(sbm, monkeypatch, epochs, bursts):
     if epochs == 7:
         monkeypatch.setattr(best, "INTERVAL", 25)
     for epoch in range(1, epochs + 1):
-        made.loss(torch.tensor(1.0))
+        made.loss(torch.tensor(1.0), 0)
         made.offer(torch.rand(60, 3), None, epoch == epochs)
         sizes.append(len(list(made.news(epoch == epochs))))
     assert [size for size in sizes if size] == bursts

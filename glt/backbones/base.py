@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -13,8 +14,22 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from glt.backbones.dropout import dropout
+from glt.rows import Rows
 from glt.soft import padded
 from glt.sparse import Pattern, SparseMatrix, WeightedArcs, features_of
+
+
+@dataclass(frozen=True)
+class Chunked:
+    """A prepared graph whose layers are evaluated ``size`` nodes at a time; without gradients."""
+
+    graph: Any
+    size: int
+
+    def of(self, mask: Tensor) -> Chunked:
+        """The graph under a soft mask over its arcs."""
+        return Chunked(self.graph(mask), self.size)
+
 
 Hidden = Annotated[int, Field(ge=1, description="hidden units per layer")]
 Layers = Annotated[int, Field(ge=1, description="number of layers")]
@@ -39,7 +54,7 @@ class GNN(nn.Module, ABC):
     the next (:class:`glt.forward.Forward`).
 
     A subclass says how its convolution does both: :meth:`arcs`, :meth:`coefficients`, :meth:`fast`
-    and :meth:`plain`.
+    and :meth:`plain`; and by :meth:`by_rows` how it is evaluated a chunk of nodes at a time.
     """
 
     random_stem = False
@@ -99,6 +114,10 @@ class GNN(nn.Module, ABC):
     def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: Any) -> Tensor:
         """One convolution with a prepared graph."""
 
+    def by_rows(self, conv: Any, x: Tensor | SparseMatrix, graph: Any) -> Rows | None:
+        """:meth:`fast` for the nodes of a slice, without gradients; None where that would save no memory."""
+        return None
+
     def plain(self, conv: Any, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
         """One convolution as PyG runs it."""
         return conv(x, edge_index)
@@ -109,6 +128,14 @@ class GNN(nn.Module, ABC):
         with torch.no_grad():
             graph = self.operator(data.edge_index, weight, data.num_nodes, data.x.dtype)
             return features_of(data.x), graph
+
+    def chunked(self, arguments: tuple[Any, ...], size: int) -> tuple[Any, ...]:
+        """What :meth:`prepare` returned, for an evaluation of ``size`` nodes at a time, layer by layer.
+
+        Memory beside features and graph: the states of two layers and a chunk.
+        """
+        x, graph = arguments
+        return x, Chunked(graph, size)
 
     def forward(self, x: Any, edge_index: Any, edge_weight: Tensor | None = None) -> Tensor:
         """Logits, float [nodes, out].
@@ -136,14 +163,30 @@ class GNN(nn.Module, ABC):
         """Convolution ``i``, on PyG's own path or the prepared one as the graph asks for."""
         if isinstance(edge_index, Tensor):
             return self.plain(self.convs[i], x, edge_index, edge_weight)
+        if isinstance(edge_index, Chunked):
+            return self._by_chunks(self.convs[i], x, edge_index)
         return self.fast(self.convs[i], x, edge_index)
+
+    def _by_chunks(self, conv: Any, x: Any, graph: Chunked) -> Tensor:
+        some = self.by_rows(conv, x, graph.graph)
+        if some is None:
+            return self.fast(conv, x, graph.graph)
+        nodes = int(x.shape[0])
+        out: Tensor | None = None
+        for start in range(0, nodes, graph.size):
+            rows = slice(start, min(start + graph.size, nodes))
+            part = some(rows)
+            out = part.new_empty(nodes, part.size(1)) if out is None else out
+            out[rows] = part
+        assert out is not None
+        return out
 
     def _layer(self, i: int, x: Any, edge_index: Any, edge_weight: Tensor | None) -> Tensor:
         out = self.convolved(i, x, edge_index, edge_weight)
         if i == len(self.convs) - 1:
             return out
         if self.residual and x.shape == out.shape:
-            out = out + (x.csr.to_dense() if isinstance(x, SparseMatrix) else x)
+            out = out.add_(x.csr.to_dense() if isinstance(x, SparseMatrix) else x)
         return out if self.norms else out.relu_()
 
 

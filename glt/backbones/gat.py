@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from torch_geometric.nn import GATConv
 from torch_geometric.utils import add_self_loops, remove_self_loops, softmax
 
+from glt.arrays import csr
 from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, norms_of
 from glt.errors import GltError
 from glt.registry import register
+from glt.rows import Rows
 from glt.soft import padded, renormalised
-from glt.sparse import Pattern, SparseMatrix, linear
+from glt.sparse import Pattern, SparseMatrix, linear, product
 
 
 @register("backbones", "gat")
@@ -94,3 +96,27 @@ class GATModel(GNN):
         heads = zip(alpha.t(), h.transpose(0, 1).contiguous(), strict=True)
         out = torch.stack([arcs.product(weights, features) for weights, features in heads], dim=1)
         return (out.flatten(1) if conv.concat else out.mean(1)) + conv.bias
+
+    def by_rows(self, conv: Any, x: Tensor | SparseMatrix, graph: AttentionGraph) -> Rows:
+        """The same; features after the linear map are kept beside the two layers' states."""
+        arcs, width = graph.pattern, conv.out_channels
+        heads = [linear(x, weight) for weight in conv.lin.weight.split(width)]
+        own, other = (
+            torch.stack([h @ vector for h, vector in zip(heads, vectors[0], strict=True)], dim=1)
+            for vectors in (conv.att_dst, conv.att_src)
+        )
+
+        def some(rows: slice) -> Tensor:
+            ptr = arcs.ptr[rows.start : rows.stop + 1]
+            entries = slice(int(ptr[0]), int(ptr[-1]))
+            ptr, source, target = ptr - ptr[0], arcs.source[entries], arcs.target[entries]
+            alpha = softmax(F.leaky_relu(other[source] + own[target], conv.negative_slope), ptr=ptr)
+            if graph.mask is not None:
+                alpha = renormalised(alpha, graph.mask[arcs.order[entries]], target - rows.start, ptr.numel() - 1)
+            sums = [
+                product(csr(ptr, source, weights.contiguous(), h.size(0)), h)
+                for weights, h in zip(alpha.t(), heads, strict=True)
+            ]
+            return (torch.cat(sums, dim=1) if conv.concat else torch.stack(sums).mean(0)) + conv.bias
+
+        return some

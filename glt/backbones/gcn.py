@@ -12,6 +12,7 @@ from torch_geometric.utils import add_remaining_self_loops
 
 from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, norms_of, widths
 from glt.registry import register
+from glt.rows import Rows, sums_by_rows
 from glt.sparse import SparseMatrix, WeightedArcs, linear
 
 
@@ -50,6 +51,11 @@ class GCNModel(GNN):
     def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: SparseMatrix | WeightedArcs) -> Tensor:
         """A (x W) + b."""
         return (graph @ linear(x, conv.lin.weight)).add_(conv.bias)
+
+    def by_rows(self, conv: Any, x: Any, graph: SparseMatrix | WeightedArcs) -> Rows | None:
+        """A (x W) + b, or (A x) W + b."""
+        sums = sums_by_rows(graph, x, conv.lin.weight)
+        return lambda rows: sums(rows).add_(conv.bias)
 
     def plain(self, conv: Any, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
         """Edge weights enter the normalisation, as in PyG."""

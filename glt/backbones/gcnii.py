@@ -14,6 +14,7 @@ from glt.backbones.base import Dropout, Hidden
 from glt.backbones.dropout import dropout
 from glt.backbones.gcn import GCNModel
 from glt.registry import register
+from glt.rows import Rows
 from glt.sparse import SparseMatrix, WeightedArcs, linear
 
 Decay = Annotated[
@@ -83,6 +84,10 @@ class GCNIIModel(GCNModel):
         x, first = x
         mixed = (graph @ x).mul_(1 - conv.alpha).add_(first, alpha=conv.alpha)
         return torch.addmm(mixed, mixed, conv.weight1, beta=1 - conv.beta, alpha=conv.beta)
+
+    def by_rows(self, conv: Any, x: Any, graph: SparseMatrix | WeightedArcs) -> Rows | None:
+        """Not as GCN: h_0 and h are there whatever the chunk."""
+        return None
 
     def plain(self, conv: Any, x: Any, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
         """Edge weights enter the normalisation, as in PyG."""

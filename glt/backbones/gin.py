@@ -12,6 +12,7 @@ from torch_geometric.nn.dense.linear import Linear
 
 from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, norms_of, widths
 from glt.registry import register
+from glt.rows import Rows, sums_by_rows
 from glt.sparse import SparseMatrix, WeightedArcs, linear
 
 
@@ -53,8 +54,16 @@ class GINModel(GNN):
 
     def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: SparseMatrix | WeightedArcs) -> Tensor:
         """A (x W_1) + b_1, then the rest of the MLP: PyG aggregates the wider, once sparse inputs."""
+        return self._rest(conv, graph @ linear(x, conv.nn[0].weight))
+
+    def by_rows(self, conv: Any, x: Tensor | SparseMatrix, graph: SparseMatrix | WeightedArcs) -> Rows:
+        """The same."""
+        sums = sums_by_rows(graph, x, conv.nn[0].weight)
+        return lambda rows: self._rest(conv, sums(rows))
+
+    def _rest(self, conv: Any, out: Tensor) -> Tensor:
         first, *rest = conv.nn
-        out = (graph @ linear(x, first.weight)).add_(first.bias)
+        out = out.add_(first.bias)
         for layer in rest:
             out = out.relu_() if isinstance(layer, nn.ReLU) else layer(out)
         return out

@@ -11,6 +11,7 @@ from torch_geometric.nn.dense.linear import Linear
 
 from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, norms_of, widths
 from glt.registry import register
+from glt.rows import Rows, linear_by_rows
 from glt.sparse import SparseMatrix, linear
 
 
@@ -55,6 +56,10 @@ class MLPModel(GNN):
     def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: tuple[()]) -> Tensor:
         """X W + b."""
         return linear(x, conv.weight, conv.bias)
+
+    def by_rows(self, conv: Any, x: Tensor | SparseMatrix, graph: tuple[()]) -> Rows:
+        """X W + b."""
+        return linear_by_rows(x, conv.weight, conv.bias)
 
     def plain(self, conv: Any, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
         """X W + b."""

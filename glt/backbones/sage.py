@@ -9,6 +9,7 @@ from torch_geometric.nn import SAGEConv
 
 from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, averaging, norms_of, widths
 from glt.registry import register
+from glt.rows import Rows, linear_by_rows, sums_by_rows
 from glt.sparse import SparseMatrix, WeightedArcs, linear
 
 
@@ -39,3 +40,9 @@ class SAGEModel(GNN):
         """A (x W_l) + x W_r + b: PyG aggregates first, on inputs that are wider and were sparse."""
         own = linear(x, conv.lin_r.weight, conv.lin_l.bias)
         return (graph @ linear(x, conv.lin_l.weight)).add_(own)
+
+    def by_rows(self, conv: Any, x: Tensor | SparseMatrix, graph: SparseMatrix | WeightedArcs) -> Rows:
+        """The same."""
+        sums = sums_by_rows(graph, x, conv.lin_l.weight)
+        own = linear_by_rows(x, conv.lin_r.weight, conv.lin_l.bias)
+        return lambda rows: sums(rows).add_(own(rows))

@@ -21,7 +21,8 @@ class Pruning:
 
     Attributes:
         model: holds the weights to score.
-        data: the graph that the scores are for, pruned edges already removed.
+        data: the graph that the scores are for, pruned edges already removed; all of it, also where training is in
+            batches: a pruner needs the memory of one step on the whole graph.
         loss: function of the logits [nodes, classes], e.g. ``glt.losses.cross_entropy(data)``.
         initial: the weights before training, by parameter name (default: none).
         alive: bool mask by name of every prunable weight; the others count as zero. None: all are alive.

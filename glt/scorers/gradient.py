@@ -22,7 +22,8 @@ class Gradient:
     """Size of the loss's gradient by an edge's mask at 1 (SNIP's score of connections; Lee et al., ICLR 2019).
 
     One mask for both arcs of an edge, 0 of which is the graph without it (:class:`glt.masks.SoftMasked`); the loss is
-    the cross-entropy of the training nodes, in evaluation mode. Edges that reach no training node have 0.
+    the cross-entropy of the training nodes, in evaluation mode, on the whole graph also where training is in batches.
+    Edges that reach no training node have 0.
     """
 
     symmetric: ClassVar[bool] = True

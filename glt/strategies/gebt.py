@@ -69,7 +69,7 @@ class GEBT(Taught):
             )
             bird = EarlyBird(keep, level.weight_sparsity, self.threshold)
             searched = problem.fit(
-                problem.data,
+                soft.graph,
                 model=soft,
                 loss=loss,
                 constrain=partial(_Proximal, keep=keep, rho=self.rho),

@@ -79,7 +79,7 @@ class Masked(Taught, ABC):
                 twice=self.twice,
             )
             masked = problem.fit(
-                problem.data,
+                soft.graph,
                 model=soft,
                 loss=self.objective(problem, loss, soft),
                 constrain=self.constraint(),

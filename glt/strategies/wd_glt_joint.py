@@ -27,6 +27,7 @@ class WDGLTJoint(Masked):
 
     Each epoch of mask training takes O(nodes^2) time and memory, a handful of matrices of 67 MB at the default
     ``nodes``, which is every node of Cora and CiteSeer. On larger graphs so many, drawn by the seed, stand for all.
+    With batches the classes are those of each batch.
     """
 
     wasserstein: Annotated[float, Field(ge=0, description="lambda of the Wasserstein distance between classes")] = 0.1

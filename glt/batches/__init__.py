@@ -1,0 +1,1 @@
+"""Registered ways to batch a graph for training, one file each."""
