@@ -11,15 +11,18 @@ FLOOR = -80.0
 """Exponents are not taken lower: e^-80 is lost beside 1, and a result that is subnormal takes 14 times as long."""
 
 
-def apart(loss: Loss, num_nodes: int, weight: float, sample: int | None, seed: int) -> Loss:
+def apart(
+    loss: Loss, num_nodes: int, weight: float, sample: int | None, seed: int, multilabel: bool = False
+) -> Loss:
     """``loss`` minus ``weight`` times :func:`class_distance` of the predicted probabilities.
 
     Args:
-        loss: function of the logits [nodes, classes].
+        loss: function of the logits [nodes, outputs].
         num_nodes: number of nodes, labelled or not.
         weight: lambda of the paper.
         sample: at most so many nodes are compared, drawn once by ``seed``; None is all of them.
         seed: of the draw.
+        multilabel: of several yes-or-no tasks: :func:`label_distance`.
     """
     index: Tensor | None = None
     if sample is not None and sample < num_nodes:
@@ -27,7 +30,8 @@ def apart(loss: Loss, num_nodes: int, weight: float, sample: int | None, seed: i
 
     def separated(logits: Tensor) -> Tensor:
         some = logits if index is None else logits[index.to(logits.device)]
-        return loss(logits) - weight * class_distance(some.softmax(dim=-1))
+        distance = label_distance(some.sigmoid()) if multilabel else class_distance(some.softmax(dim=-1))
+        return loss(logits) - weight * distance
 
     return separated
 
@@ -62,6 +66,28 @@ def class_distance(z: Tensor, epsilon: float = 1e-3, iterations: int = 10, toler
     # not by matrix products: near 0 the difference of squares would leave a distance of 1e-3 in single precision
     cost = torch.cdist(z, z, compute_mode="donot_use_mm_for_euclid_dist")
     return (_plan(cost.detach(), group, sizes, epsilon, iterations, tolerance) * cost).sum()
+
+
+def label_distance(z: Tensor, epsilon: float = 1e-3, iterations: int = 10, tolerance: float = 1e-5) -> Tensor:
+    """Sum over tasks t of W(Z^t, Z^rest): the cost of moving the rows predicted to have label t onto all the others.
+
+    :func:`class_distance` where a row may have several labels, or none: those predicted with more than one half.
+
+    Args:
+        z: float [n, tasks]; rows of probabilities.
+        epsilon, iterations, tolerance: as there.
+
+    Memory: O(n^2), as there; time O(n^2) an iteration and task.
+    """
+    cost = torch.cdist(z, z, compute_mode="donot_use_mm_for_euclid_dist")
+    plan = torch.zeros_like(cost)
+    for labelled in (z.detach() > 0.5).t():
+        group, order = labelled.long().sort(stable=True)
+        sizes = torch.bincount(group, minlength=2)
+        if int(sizes.min()):
+            there_and_back = _plan(cost.detach()[order][:, order], group, sizes, epsilon, iterations, tolerance)
+            plan[order.unsqueeze(1), order] += there_and_back / 2
+    return (plan * cost).sum()
 
 
 @torch.no_grad()
