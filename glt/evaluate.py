@@ -33,8 +33,8 @@ def roc_auc(logits: Tensor, y: Tensor) -> float:
     does (Hu et al. 2020, https://arxiv.org/abs/2005.00687), whose number this is.
     """
     if is_multilabel(y):
-        areas = [_area(logits[known, task], y[known, task]) for task, known in enumerate((~y.isnan()).t())]
-        areas = [area for area in areas if area is not None]
+        each = (_area(logits[known, task], y[known, task]) for task, known in enumerate((~y.isnan()).t()))
+        areas = [area for area in each if area is not None]
         if not areas:
             raise GltError(
                 f"metric 'roc_auc' needs a task with both labels among the nodes it looks at, of {y.size(1)} tasks "

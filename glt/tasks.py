@@ -1,8 +1,8 @@
 """What is to be learnt about a node: one of several classes, or the answers to several yes-or-no questions.
 
 Labels say which. Int64 ``y`` [nodes] holds one class per node, and a model gives one logit per class (two for a binary
-task). Float ``y`` [nodes, tasks] of 0, 1 and NaN (not known) is multi-label, or binary multi-task, and a model gives one
-logit per task. Everything that depends on it is asked here, on any rows of logits and labels.
+task). Float ``y`` [nodes, tasks] of 0, 1 and NaN (not known) is multi-label, or binary multi-task, with one logit per
+task. Everything that depends on it is asked here, on any rows of logits and labels.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def supervised(logits: Tensor, y: Tensor) -> Tensor:
     if not is_multilabel(y):
         return F.cross_entropy(logits, y)
     known = ~y.isnan()
-    total = F.binary_cross_entropy_with_logits(logits, y.nan_to_num().to(logits.dtype), weight=known.to(logits.dtype), reduction="sum")
+    total = F.binary_cross_entropy_with_logits(
+        logits, y.nan_to_num().to(logits.dtype), weight=known.to(logits.dtype), reduction="sum"
+    )
     return total / known.sum()
 
 

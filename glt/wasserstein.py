@@ -11,9 +11,7 @@ FLOOR = -80.0
 """Exponents are not taken lower: e^-80 is lost beside 1, and a result that is subnormal takes 14 times as long."""
 
 
-def apart(
-    loss: Loss, num_nodes: int, weight: float, sample: int | None, seed: int, multilabel: bool = False
-) -> Loss:
+def apart(loss: Loss, num_nodes: int, weight: float, sample: int | None, seed: int, multilabel: bool = False) -> Loss:
     """``loss`` minus ``weight`` times :func:`class_distance` of the predicted probabilities.
 
     Args:
@@ -75,7 +73,9 @@ def label_distance(z: Tensor, epsilon: float = 1e-3, iterations: int = 10, toler
 
     Args:
         z: float [n, tasks]; rows of probabilities.
-        epsilon, iterations, tolerance: as there.
+        epsilon: as there.
+        iterations: as there.
+        tolerance: as there.
 
     Memory: O(n^2), as there; time O(n^2) an iteration and task.
     """
@@ -85,8 +85,8 @@ def label_distance(z: Tensor, epsilon: float = 1e-3, iterations: int = 10, toler
         group, order = labelled.long().sort(stable=True)
         sizes = torch.bincount(group, minlength=2)
         if int(sizes.min()):
-            there_and_back = _plan(cost.detach()[order][:, order], group, sizes, epsilon, iterations, tolerance)
-            plan[order.unsqueeze(1), order] += there_and_back / 2
+            moved = _plan(cost.detach()[order][:, order], group, sizes, epsilon, iterations, tolerance)
+            plan[order.unsqueeze(1), order] += moved.mul_(group.unsqueeze(1))  # not those that move the rest
     return (plan * cost).sum()
 
 

@@ -68,7 +68,9 @@ def test_numbers_are_those_of_the_files(name, root):
         assert mask.nonzero().squeeze(1).tolist() == sorted(index.tolist())
     assert (data.dataset, data.split) == (name, SPLIT.get(name, "time"))
     assert data.metric == ("roc_auc" if name == "ogbn-proteins" else "accuracy")
-    assert data.num_classes == {"ogbn-arxiv": 40, "ogbn-products": 47, "ogbn-proteins": 112, "ogbn-papers100M": 172}[name]
+    assert (
+        data.num_classes == {"ogbn-arxiv": 40, "ogbn-products": 47, "ogbn-proteins": 112, "ogbn-papers100M": 172}[name]
+    )
 
 
 @pytest.mark.parametrize("species", ["node_species", "species"])

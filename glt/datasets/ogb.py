@@ -228,7 +228,7 @@ def _trusted() -> Iterator[None]:
         yield
         return
     number = np.int64(0)
-    numbers = [number.__reduce__()[0], np.dtype, type(number.dtype)]
+    numbers: list[Any] = [number.__reduce__()[0], np.dtype, type(number.dtype)]
     with torch.serialization.safe_globals([DataEdgeAttr, DataTensorAttr, GlobalStorage, *numbers]):
         yield
 

@@ -72,7 +72,7 @@ class PygSource:
 
     def _open(self, cls: type[InMemoryDataset], folder: Path) -> InMemoryDataset:
         """PyG's dataset with its files in ``<folder>/<title>/raw/``."""
-        return cls(str(folder), self.title) if self.named else cls(str(folder / self.title))  # type: ignore[arg-type]
+        return cls(str(folder), self.title) if self.named else cls(str(folder / self.title))
 
     def _download(self, scratch: Path) -> Path:
         """Let PyG's class download its files into ``scratch``; the raw folder, checked."""
@@ -139,7 +139,11 @@ def _stop(dataset: Any) -> None:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """No progress lines and no warnings of the libraries below us."""
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         yield
 

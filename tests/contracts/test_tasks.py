@@ -1,4 +1,4 @@
-"""Every strategy, control, pruner and scorer that looks at labels works on every kind of task, edge attributes along."""
+"""Every strategy, control, pruner and scorer works on every kind of task, and edge attributes come along."""
 
 import inspect
 

@@ -50,7 +50,12 @@ def common(folder, edges, labels):
 def arxiv(root, seed=0):
     """Like ogbn-arxiv; (arcs, features, labels, split)."""
     rng, folder = np.random.default_rng(seed), root / "ogb" / "ogbn_arxiv"
-    edges, x, y, parts = some_edges(rng), rng.normal(size=(NODES, 128)).round(4), rng.integers(40, size=NODES), thirds(rng)
+    edges, x, y, parts = (
+        some_edges(rng),
+        rng.normal(size=(NODES, 128)).round(4),
+        rng.integers(40, size=NODES),
+        thirds(rng),
+    )
     common(folder, edges, y)
     csv(folder / "raw" / "node-feat.csv.gz", x)
     csv(folder / "raw" / "node_year.csv.gz", rng.integers(2010, 2020, size=NODES))
@@ -61,7 +66,12 @@ def arxiv(root, seed=0):
 def products(root, seed=1):
     """Like ogbn-products."""
     rng, folder = np.random.default_rng(seed), root / "ogb" / "ogbn_products"
-    edges, x, y, parts = some_edges(rng), rng.normal(size=(NODES, 100)).round(4), rng.integers(47, size=NODES), thirds(rng)
+    edges, x, y, parts = (
+        some_edges(rng),
+        rng.normal(size=(NODES, 100)).round(4),
+        rng.integers(47, size=NODES),
+        thirds(rng),
+    )
     common(folder, edges, y)
     csv(folder / "raw" / "node-feat.csv.gz", x)
     splits(folder, "sales_ranking", parts)
@@ -71,7 +81,12 @@ def products(root, seed=1):
 def proteins(root, seed=2, species="node_species"):
     """Like ogbn-proteins: no node features, 8 per edge, 112 tasks; one task has no positive test node."""
     rng, folder = np.random.default_rng(seed), root / "ogb" / "ogbn_proteins"
-    edges, e, y, parts = some_edges(rng), rng.random((EDGES, 8)).round(3), rng.integers(2, size=(NODES, 112)), thirds(rng)
+    edges, e, y, parts = (
+        some_edges(rng),
+        rng.random((EDGES, 8)).round(3),
+        rng.integers(2, size=(NODES, 112)),
+        thirds(rng),
+    )
     y[parts[2], 5] = 0
     common(folder, edges, y)
     csv(folder / "raw" / "edge-feat.csv.gz", e)
