@@ -17,6 +17,7 @@ from torch_geometric.data import Data
 from glt.constraints import SPOILED, Constraint
 from glt.errors import TrainingError
 from glt.evaluate import DEVICE_METRICS, metric_named
+from glt.tasks import is_multilabel
 
 INTERVAL = 25
 """Epochs between two looks at a device."""
@@ -105,8 +106,9 @@ class DeviceBest(Best):
 
     def __init__(self, model: nn.Module, data: Data, metric: str, epochs: int, lr: float) -> None:
         super().__init__(model, data, metric, epochs, lr)
-        self.waits = metric not in DEVICE_METRICS
-        self._score = DEVICE_METRICS.get(metric, self._on_host)
+        known = {} if is_multilabel(data.y) else DEVICE_METRICS
+        self.waits = metric not in known
+        self._score = known.get(metric, self._on_host)
         on = {"device": self.y.device}
         self._state = _copy(model.state_dict(), None)
         self._logits: Tensor | None = None

@@ -8,13 +8,14 @@ from torch_geometric.data import Data
 
 from glt.edges import check_edge_index
 from glt.errors import GltError
+from glt.tasks import check_labelled, check_labels, outputs
 
 
 def check_data(data: Data) -> None:
     """Raise a one-line GltError, naming the fix, unless ``data`` is a node-classification problem.
 
-    Needed: finite float x [nodes, features], int64 edge_index [2, arcs] in range, int64 y [nodes], and
-    non-empty bool train_mask, val_mask, test_mask [nodes] whose nodes have labels >= 0.
+    Needed: finite float x [nodes, features], int64 edge_index [2, arcs] in range, y of one kind of task
+    (:mod:`glt.tasks`), and non-empty bool train_mask, val_mask, test_mask [nodes] whose nodes have labels.
     """
     x = data.get("x")
     if x is None or x.dim() != 2 or not x.is_floating_point():
@@ -39,27 +40,23 @@ def check_data(data: Data) -> None:
         if value is not None and not bool(torch.isfinite(value).all()):
             raise GltError(f"data.{name} holds NaN or infinite values: clean it, e.g. with nan_to_num()")
     y = data.get("y")
-    if y is None or y.dtype != torch.int64 or y.shape != (nodes,):
-        have = "missing" if y is None else f"{str(y.dtype).removeprefix('torch.')} {list(y.shape)}"
-        raise GltError(f"data.y must be int64 [{nodes}], one class per node, got {have}")
+    check_labels(y, nodes)
     for name in ("train_mask", "val_mask", "test_mask"):
         _check_mask(name, data.get(name), y)
 
 
 def num_classes(data: Data) -> int:
-    """``data.num_classes`` where given, at least the largest label plus one."""
-    return int(max(int(data.y.max()) + 1, data.get("num_classes", 0)))
+    """Outputs that a model must have; see :func:`glt.tasks.outputs`."""
+    return outputs(data)
 
 
 def _check_mask(name: str, mask: Tensor | None, y: Tensor) -> None:
-    if mask is None or mask.dtype != torch.bool or mask.shape != y.shape:
+    if mask is None or mask.dtype != torch.bool or mask.shape != y.shape[:1]:
         have = "missing" if mask is None else f"{str(mask.dtype).removeprefix('torch.')} {list(mask.shape)}"
         raise GltError(
-            f"data.{name} must be bool [{y.numel()}], got {have}: choose one split, e.g. data.{name}[:, 0], "
+            f"data.{name} must be bool [{y.size(0)}], got {have}: choose one split, e.g. data.{name}[:, 0], "
             "or make one with T.RandomNodeSplit()"
         )
     if not bool(mask.any()):
         raise GltError(f"data.{name} selects no node")
-    if bool((y[mask] < 0).any()):
-        node = int((mask & (y < 0)).nonzero()[0])
-        raise GltError(f"node {node} is in data.{name} but has no label (y = {int(y[node])}): mend y or the mask")
+    check_labelled(name, mask, y)

@@ -25,6 +25,7 @@ from glt.registry import build, spec_of
 from glt.results import Record
 from glt.strategies.base import Taught
 from glt.subject import Subject, check_same
+from glt.tasks import right
 from glt.ticket import Ticket
 from glt.train import Recipe
 
@@ -235,7 +236,6 @@ def _kept(ticket: Ticket) -> dict[str, float]:
 
 def _right(problem: Problem, logits: Tensor) -> str | None:
     """Which test nodes are classified rightly; None where the metric is not their mean."""
-    if problem.metric != "accuracy":
-        return None
     test = problem.data.test_mask
-    return pack((logits[test].argmax(-1) == problem.data.y[test]).cpu().numpy())
+    nodes = right(logits[test], problem.data.y[test], problem.metric)
+    return None if nodes is None else pack(nodes.cpu().numpy())

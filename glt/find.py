@@ -28,7 +28,7 @@ def find(
     recipe: Recipe | None = None,
     seed: int = 0,
     metric: str | None = None,
-    undirected: bool = True,
+    undirected: bool | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> Ticket:
     """Find one ticket of ``model`` on ``data``.
@@ -36,15 +36,15 @@ def find(
     Args:
         model: any module that calls as ``model(x, edge_index)``; its present weights are the initial weights
             and it is not modified. Or a built-in backbone by name.
-        data: a graph with float x, edge_index, int64 y and bool train_mask, val_mask, test_mask.
+        data: a graph with float x, edge_index, y (:mod:`glt.tasks`) and bool train_mask, val_mask, test_mask.
         graph_sparsity: fraction of edges removed, in [0, 1).
         weight_sparsity: fraction of weights removed, in [0, 1).
         strategy: a registered strategy, its spec (``{"name": "teddy", "weight": 0}``), or an object with its
             ``tickets`` method.
         recipe: epochs and optimiser (default: 200 epochs of Adam, lr 0.01, weight decay 5e-4).
         seed: of everything random.
-        metric: ``"accuracy"`` or ``"roc_auc"`` (default: ``data.metric`` or accuracy).
-        undirected: whether (u, v) and (v, u) are one edge.
+        metric: ``"accuracy"``, ``"roc_auc"`` or ``"micro_f1"`` (default: :func:`glt.tasks.default_metric`).
+        undirected: whether (u, v) and (v, u) are one edge (default: ``data.undirected`` or True).
         on_epoch: called with (phase, epoch, validation metric).
 
     Returns:

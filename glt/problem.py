@@ -22,6 +22,7 @@ from glt.masks import check_soft_masks
 from glt.schedules.level import Level
 from glt.select import keep_count
 from glt.sparsify import remove_arcs, weigh_arcs
+from glt.tasks import default_metric, is_multilabel
 from glt.ticket import Ticket
 from glt.train import Constrain, FitResult, Recipe, Stop, fit
 
@@ -50,8 +51,8 @@ class Problem:
             is initialised under ``seed``.
         recipe: how models are trained (default: :class:`~glt.train.Recipe`).
         seed: seed of initial weights, dropout and everything else.
-        metric: ``"accuracy"`` or ``"roc_auc"`` (default: ``data.metric`` or accuracy).
-        undirected: whether (u, v) and (v, u) are one edge.
+        metric: a name of :data:`glt.evaluate.METRICS` (default: :func:`glt.tasks.default_metric`).
+        undirected: whether (u, v) and (v, u) are one edge (default: ``data.undirected`` or True).
         config: recorded in every ticket.
         on_epoch: called with (phase, epoch, validation metric).
 
@@ -66,16 +67,18 @@ class Problem:
         recipe: Recipe | None = None,
         seed: int = 0,
         metric: str | None = None,
-        undirected: bool = True,
+        undirected: bool | None = None,
         config: dict[str, Any] | None = None,
         on_epoch: OnEpoch | None = None,
     ) -> None:
         check_data(data)
+        if undirected is None:
+            undirected = bool(data.get("undirected", True))
         self.data = copy.copy(data)
         self.data.undirected = undirected  # scorers ask for it
         self.recipe = recipe or Recipe()
         self.seed = seed
-        self.metric: str = metric or getattr(data, "metric", None) or "accuracy"
+        self.metric: str = metric or default_metric(data)
         self.config = config or {}
         self.on_epoch = on_epoch
         self.edges = PrunableEdges.of(data.edge_index, data.num_nodes, undirected)
@@ -105,11 +108,13 @@ class Problem:
             raise GltError(f"the model must give logits [{self.data.num_nodes}, classes], got {shape}")
         if logits.size(1) < self.num_classes:
             raise GltError(f"the model gives {logits.size(1)} classes, the labels have {self.num_classes}")
+        if is_multilabel(self.data.y) and logits.size(1) != self.num_classes:
+            raise GltError(f"the model gives {logits.size(1)} logits, the labels are of {self.num_classes} tasks")
         return model
 
     @property
     def num_classes(self) -> int:
-        """Number of classes; see :func:`glt.check.num_classes`."""
+        """Number of classes or tasks; see :func:`glt.tasks.outputs`."""
         return num_classes(self.data)
 
     @cached_property

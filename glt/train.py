@@ -122,7 +122,7 @@ def fit(
 
     Args:
         model: called as :func:`glt.forward.Forward` says.
-        data: a graph with y (int64 [nodes]) and bool train_mask, val_mask, test_mask [nodes].
+        data: a graph with y (int64 [nodes] or float [nodes, tasks]) and bool train_mask, val_mask, test_mask [nodes].
         recipe: epochs and optimiser.
         seed: seed of dropout and whatever else the model draws.
         metric: a name of :data:`glt.evaluate.METRICS`.

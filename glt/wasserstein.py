@@ -13,15 +13,24 @@ FLOOR = -80.0
 """Exponents are not taken lower: e^-80 is lost beside 1, and a result that is subnormal takes 14 times as long."""
 
 
-def apart(loss: Loss, num_nodes: int, weight: float, sample: int | None, seed: int, twice: bool = False) -> Loss:
+def apart(
+    loss: Loss,
+    num_nodes: int,
+    weight: float,
+    sample: int | None,
+    seed: int,
+    multilabel: bool = False,
+    twice: bool = False,
+) -> Loss:
     """``loss`` minus ``weight`` times :func:`class_distance` of the predicted probabilities.
 
     Args:
-        loss: function of the logits [nodes, classes].
+        loss: function of the logits [nodes, outputs].
         num_nodes: number of nodes, labelled or not.
         weight: lambda of the paper.
         sample: at most so many nodes of the graph, or of a batch, are compared, drawn once by ``seed``; None: all.
         seed: of the draw.
+        multilabel: of several yes-or-no tasks: :func:`label_distance`.
         twice: as of :func:`class_distance`.
     """
 
@@ -36,7 +45,8 @@ def apart(loss: Loss, num_nodes: int, weight: float, sample: int | None, seed: i
     def separated(logits: Tensor, *nodes: Tensor) -> Tensor:
         index = drawn(logits.size(0))
         some = logits if index is None else logits[index.to(logits.device)]
-        return loss(logits, *nodes) - weight * class_distance(some.softmax(dim=-1), twice=twice)
+        distance, z = (label_distance, some.sigmoid()) if multilabel else (class_distance, some.softmax(dim=-1))
+        return loss(logits, *nodes) - weight * distance(z, twice=twice)
 
     return separated
 
@@ -81,6 +91,33 @@ def _smooth(z: Tensor) -> Tensor:
     """Euclidean distances of rows, [n, n] of float64 [n, k], by operations that have second derivatives."""
     squares = (z * z).sum(dim=1)
     return (squares.unsqueeze(1) + squares - 2 * z @ z.t()).clamp_min(1e-24).sqrt()
+
+
+def label_distance(
+    z: Tensor, epsilon: float = 1e-3, iterations: int = 10, tolerance: float = 1e-5, twice: bool = False
+) -> Tensor:
+    """Sum over tasks t of W(Z^t, Z^rest): the cost of moving the rows predicted to have label t onto all the others.
+
+    :func:`class_distance` where a row may have several labels, or none: those predicted with more than one half.
+
+    Args:
+        z: float [n, tasks]; rows of probabilities.
+        epsilon: as there.
+        iterations: as there.
+        tolerance: as there.
+        twice: as there.
+
+    Memory: O(n^2), as there; time O(n^2) an iteration and task.
+    """
+    cost = torch.cdist(z, z, compute_mode="donot_use_mm_for_euclid_dist")
+    plan = torch.zeros_like(cost)
+    for labelled in (z.detach() > 0.5).t():
+        group, order = labelled.long().sort(stable=True)
+        sizes = torch.bincount(group, minlength=2)
+        if int(sizes.min()):
+            moved = _plan(cost.detach()[order][:, order], group, sizes, epsilon, iterations, tolerance)
+            plan[order.unsqueeze(1), order] += moved.mul_(group.unsqueeze(1))  # not those that move the rest
+    return (plan * _smooth(z.double())).sum().to(z.dtype) if twice else (plan * cost).sum()
 
 
 @torch.no_grad()

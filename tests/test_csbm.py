@@ -132,3 +132,18 @@ def test_tiny_graphs_have_every_class_in_every_part(nodes: int) -> None:
 
 def test_the_root_is_not_used(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert same(csbm(nodes=60), load({"name": "csbm", "nodes": 60}, tmp_path_factory.mktemp("empty")))
+
+
+def test_dense_features_are_gaussian_around_the_mean_of_a_class() -> None:
+    spec = {"name": "csbm", "nodes": 4000, "classes": 4, "features": 3, "dense": True, "signal": 1.0}
+    data = load(spec)
+    assert data.x.layout == torch.strided and data.x.shape == (4000, 3) and data.x.dtype == torch.float32
+    means = torch.stack([data.x[data.y == label].mean(0) for label in range(4)])
+    assert torch.cdist(means, means).fill_diagonal_(9).min() > 0.3
+    torch.testing.assert_close((data.x - means[data.y]).std(0), torch.ones(3), rtol=0.05, atol=0)
+    assert torch.equal(load(spec).x, data.x)
+    words = load({**spec, "features": 4, "dense": False})
+    assert torch.equal(words.edge_index, data.edge_index) and torch.equal(words.y, data.y)
+    silent = load({**spec, "signal": 0.0})
+    means = torch.stack([silent.x[silent.y == label].mean(0) for label in range(4)])
+    assert float(means.abs().max()) < 0.15

@@ -44,6 +44,8 @@ def test_roc_auc_is_for_two_classes():
 
 
 def test_an_unknown_metric_lists_the_known_ones():
-    with pytest.raises(GltError, match=r"unknown metric 'acuracy'; did you mean 'accuracy'\? known: accuracy, roc_auc"):
+    with pytest.raises(
+        GltError, match=r"unknown metric 'acuracy'; did you mean 'accuracy'\? known: accuracy, micro_f1, roc_auc"
+    ):
         metric_named("acuracy")
     assert all(metric_named(name) is metric for name, metric in METRICS.items())

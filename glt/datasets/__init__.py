@@ -16,9 +16,11 @@ def load(spec: Any, root: Path | str | None = None) -> Data:
         root: folder that holds ``<family>/<Name>/raw/``; default: ``$GLT_DATA``, then a download.
 
     Returns:
-        Data with ``x`` (float32 ``[N, F]``), ``edge_index`` (int64 ``[2, arcs]``), ``y`` (int64 ``[N]``), the
-        bool masks ``train_mask``, ``val_mask`` and ``test_mask`` (``[N]``), and the plain attributes
-        ``dataset`` (the registered name), ``num_classes``, ``metric`` (accuracy or roc_auc) and ``split``.
+        Data with ``x`` (float32 ``[N, F]``), ``edge_index`` (int64 ``[2, arcs]``), ``y`` (int64 ``[N]``, or float32
+        ``[N, tasks]`` of yes-or-no labels), where there are any ``edge_attr`` (``[arcs, D]``), the bool masks
+        ``train_mask``, ``val_mask`` and ``test_mask`` (``[N]``), and the plain attributes ``dataset`` (the registered
+        name), ``num_classes``, ``metric`` (of :data:`glt.evaluate.METRICS`) and ``split``; ``undirected`` = False for
+        arcs without their reverse.
 
     Raises:
         GltError: an unknown name or option, or raw files that are not what they should be.

@@ -1,4 +1,4 @@
-"""A generated graph of any size with communities, hubs and sparse bag-of-words features."""
+"""A generated graph of any size with communities, hubs and features that know the class."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class ContextualSBM:
     """Generated: contextual, degree-corrected stochastic block model; seeded split; accuracy.
 
     Karrer & Newman 2011 (https://arxiv.org/abs/1008.3926) for the edges, Deshpande et al. 2018, "Contextual
-    Stochastic Block Models" (https://arxiv.org/abs/1807.09596), for features that know the class, here words.
+    Stochastic Block Models" (https://arxiv.org/abs/1807.09596), for features that know the class: here sparse words,
+    or as there, with ``dense``, Gaussian around a mean for each class.
     Classes have equal sizes; a node draws edges in proportion to a power-law weight, cut off at the square
     root of the sum of weights so that few pairs repeat. The graph is simple and undirected with exactly
     ``round(nodes * avg_degree / 2)`` edges, of which the fraction ``homophily`` stays in a class. Split:
@@ -42,15 +43,21 @@ class ContextualSBM:
     avg_degree: Annotated[float, Field(gt=0, description="arcs per node")] = 8.0
     homophily: Annotated[float, Field(ge=0, le=1, description="fraction of edges inside a class")] = 0.8
     exponent: Annotated[float, Field(gt=2, description="power law of the degrees; larger is more even")] = 2.5
-    features: Annotated[int, Field(ge=2, description="size of the vocabulary, at least classes")] = 500
+    features: Annotated[int, Field(ge=2, description="size of the vocabulary, at least classes; or dense width")] = 500
+    dense: Annotated[bool, Field(description="Gaussian features instead of words")] = False
     words: Annotated[int, Field(ge=1, description="words drawn per node, repeats add up")] = 20
-    signal: Annotated[float, Field(ge=0, le=1, description="chance that a word is of the class topic")] = 0.2
+    signal: Annotated[
+        float, Field(ge=0, le=1, description="chance that a word is of the class topic; dense: size of the class mean")
+    ] = 0.2
     train_per_class: Annotated[int, Field(ge=1, description="training nodes, at most 1/3 of a class")] = 20
     val_per_class: Annotated[int, Field(ge=1, description="validation nodes, likewise")] = 30
     seed: Annotated[int, Field(ge=0, lt=2**63, description="seed of everything drawn")] = 0
 
     def __call__(self, root: Path | None = None) -> Data:
-        """The graph, ``x`` a float32 sparse CSR tensor whose rows sum to 1; ``root`` is not used.
+        """The graph; ``root`` is not used.
+
+        ``x`` is a float32 sparse CSR tensor whose rows sum to 1; if ``dense``, an ordinary one: noise of variance 1 in
+        every feature, plus ``signal`` times the class's mean, which was drawn from that noise.
 
         Raises:
             GltError: too few nodes or words for the classes, or too many edges for the nodes.
@@ -60,11 +67,12 @@ class ContextualSBM:
                 f"dataset csbm: nodes = {self.nodes} is too small for {self.classes} classes, each needs "
                 f"a training, a validation and a test node; use nodes >= {3 * self.classes}"
             )
-        if self.features < self.classes:
+        if self.features < self.classes and not self.dense:
             raise GltError(f"dataset csbm: features = {self.features}, must be >= classes = {self.classes}")
         rng = np.random.default_rng(self.seed)
         y = rng.permutation(self.nodes) % self.classes
-        edge_index, x, labels = self._arcs(rng, y), self._words(rng, y), torch.from_numpy(y)
+        features = self._gaussian if self.dense else self._words
+        edge_index, x, labels = self._arcs(rng, y), features(rng, y), torch.from_numpy(y)
         masks = per_class(labels, self.train_per_class, self.val_per_class, self.seed, shrink=True)
         return finished(x, edge_index, labels, masks, self.name, "accuracy", f"seeded-{self.seed}")
 
@@ -122,6 +130,13 @@ class ContextualSBM:
                 f"{wanted} edges {where} classes, of {pairs} pairs; lower avg_degree or raise nodes"
             )
         return keys
+
+    def _gaussian(self, rng: np.random.Generator, y: Ints) -> Tensor:
+        """Float32 ``[nodes, features]``."""
+        means = self.signal * rng.standard_normal((self.classes, self.features), dtype=np.float32)
+        x = rng.standard_normal((self.nodes, self.features), dtype=np.float32)
+        x += means[y]
+        return torch.from_numpy(x)
 
     def _words(self, rng: np.random.Generator, y: Ints) -> Tensor:
         """Float32 CSR ``[nodes, features]``: the fraction of a node's words that each word is."""

@@ -77,7 +77,8 @@ def source_id(files: Iterable[Path], *more: str) -> str:
 def link(raw: Path, raw_names: Sequence[str], into: Path) -> None:
     """Put the raw files into a fresh folder: links where the platform allows them, else copies."""
     into.mkdir(parents=True)
-    for name in raw_names:
+    for name in raw_names:  # a name may lead to a folder beside raw
+        (into / name).parent.mkdir(parents=True, exist_ok=True)
         try:
             (into / name).symlink_to(raw / name)
         except OSError:

@@ -26,11 +26,12 @@ class PygSource:
     """A dataset that a class of PyG makes of raw files.
 
     Attributes:
-        cls: PyG's dataset class, made as ``cls(folder, title)``.
+        cls: PyG's dataset class, made as ``cls(folder, title)``, or as ``cls(folder / title)`` unless ``named``.
         family: folder of the family below a root, as ``planetoid``.
         title: PyG's name of the dataset and its folder below the family, as ``Cora``.
         raw_names: its raw files.
         check: called with each raw file before PyG opens it; raises GltError for one that must not be read.
+        named: whether the class is of several datasets and takes their name.
     """
 
     cls: type[InMemoryDataset]
@@ -38,6 +39,7 @@ class PygSource:
     title: str
     raw_names: Sequence[str]
     check: Callable[[Path], None]
+    named: bool = True
 
     def load(self, root: Path | str | None = None) -> Data:
         """The graph as PyG gives it, from the cache the second time.
@@ -58,33 +60,31 @@ class PygSource:
         path = cache_dir() / made_of / self.family / f"{self.title}.pt"
         once(path, lambda scratch: self._process(raw, scratch))
         try:
-            with _quiet():
+            with quiet():
                 data = Data.from_dict(torch.load(path, weights_only=True))  # tensors, nothing is unpickled
             data.x = data.x.to_dense()
             return data
         except Exception as error:
-            raise GltError(f"{self}: the cached {path} is damaged ({_line(error)}); remove it") from error
+            raise GltError(f"{self}: the cached {path} is damaged ({line(error)}); remove it") from error
 
     def __str__(self) -> str:
         return f"dataset {self.family}/{self.title}"
+
+    def _open(self, cls: type[InMemoryDataset], folder: Path) -> InMemoryDataset:
+        """PyG's dataset with its files in ``<folder>/<title>/raw/``."""
+        return cls(str(folder), self.title) if self.named else cls(str(folder / self.title))
 
     def _download(self, scratch: Path) -> Path:
         """Let PyG's class download its files into ``scratch``; the raw folder, checked."""
         folder = Path(self.family) / self.title
         try:
-            with _quiet(), _patience(60):
-                type(self.cls.__name__, (self.cls,), {"process": _stop})(str(scratch), self.title)
+            with quiet(), patience(60):
+                self._open(type(self.cls.__name__, (self.cls,), {"process": _stop}), scratch)
         except _Downloaded:
             raw = scratch / self.title / "raw"
         except Exception as error:
-            given = os.environ.get("GLT_DATA")
-            local = f"no copy in GLT_DATA ({Path(given) / folder})" if given else "GLT_DATA is not set"
-            kept = cache_dir() / "downloads" / folder
-            raise DataUnavailable(
-                f"{self} is not available: {local}, none in the cache ({kept}), and the download "
-                f"failed ({_line(error)}); set GLT_DATA or --root to a folder that holds "
-                f"{(folder / 'raw').as_posix()}/ with {', '.join(self.raw_names)}, or connect to the network"
-            ) from None
+            files = f"{(folder / 'raw').as_posix()}/ with {', '.join(self.raw_names)}"
+            raise unavailable(str(self), folder, files, f"the download failed ({line(error)})") from None
         try:
             for name in self.raw_names:
                 self.check(raw / name)
@@ -98,12 +98,12 @@ class PygSource:
         try:
             for name in self.raw_names:
                 self.check(scratch / self.title / "raw" / name)
-            with _quiet():
-                data = self.cls(str(scratch), self.title)[0]
+            with quiet():
+                data = self._open(self.cls, scratch)[0]
                 if 4 * int(data.x.count_nonzero()) < data.x.numel():  # bags of words: a hundredth on the disk
                     data.x = data.x.to_sparse_csr()
         except Exception as error:
-            raise GltError(f"{self}: cannot use the files in {raw}: {_line(error)}") from None
+            raise GltError(f"{self}: cannot use the files in {raw}: {line(error)}") from None
         torch.save(data.to_dict(), scratch / "data.pt")
         return scratch / "data.pt"
 
@@ -115,7 +115,17 @@ def check_npz(path: Path, keys: Sequence[str]) -> None:
             for key in keys:
                 arrays[key]
     except Exception as error:
-        raise GltError(f"{path.name} is not an npz with plain arrays {', '.join(keys)}: {_line(error)}") from error
+        raise GltError(f"{path.name} is not an npz with plain arrays {', '.join(keys)}: {line(error)}") from error
+
+
+def unavailable(what: str, folder: Path, files: str, why: str) -> DataUnavailable:
+    """The error for a dataset of which there is no copy, and no download because of ``why``."""
+    given = os.environ.get("GLT_DATA")
+    local = f"no copy in GLT_DATA ({Path(given) / folder})" if given else "GLT_DATA is not set"
+    return DataUnavailable(
+        f"{what} is not available: {local}, none in the cache ({cache_dir() / 'downloads' / folder}), and {why}; "
+        f"set GLT_DATA or --root to a folder that holds {files}, or connect to the network"
+    )
 
 
 class _Downloaded(Exception):
@@ -127,15 +137,19 @@ def _stop(dataset: Any) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress lines and no warnings of the libraries below us."""
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         yield
 
 
 @contextlib.contextmanager
-def _patience(seconds: float) -> Iterator[None]:
+def patience(seconds: float) -> Iterator[None]:
     """A time limit for each network read: PyG sets none, and a stalled one would wait for ever."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds if before is None else before)
@@ -145,6 +159,7 @@ def _patience(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _line(error: Exception) -> str:
+def line(error: Exception) -> str:
+    """An error on one line, with its kind where it is not our own."""
     text = " ".join(str(error).split())
     return text if isinstance(error, GltError) else f"{type(error).__name__}: {text}"

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from glt.errors import GltError
+from glt.tasks import outputs
 
 Masks = tuple[Tensor, Tensor, Tensor]
 
@@ -49,12 +50,22 @@ def per_class(y: Tensor, train: int, val: int, seed: int, shrink: bool = False) 
 
 
 def finished(
-    x: Tensor, edge_index: Tensor, y: Tensor, masks: Sequence[Tensor], dataset: str, metric: str, split: str
+    x: Tensor,
+    edge_index: Tensor,
+    y: Tensor,
+    masks: Sequence[Tensor],
+    dataset: str,
+    metric: str,
+    split: str,
+    num_classes: int | None = None,
 ) -> Data:
-    """A Data in the form that :func:`glt.datasets.load` promises; dtypes are brought into line."""
-    x, y = x.to(torch.float32), y.to(torch.int64)
+    """A Data in the form that :func:`glt.datasets.load` promises; dtypes are brought into line.
+
+    ``num_classes`` is read off the labels by default: the largest plus one, or the number of tasks.
+    """
+    x, y = x.to(torch.float32), y.to(torch.int64 if y.dim() == 1 else torch.float32)
     data = Data(x=x, edge_index=edge_index, y=y)
     data.train_mask, data.val_mask, data.test_mask = (mask.to(torch.bool) for mask in masks)
     data.dataset, data.metric, data.split = dataset, metric, split
-    data.num_classes = int(y.max()) + 1
+    data.num_classes = num_classes or outputs(data)
     return data

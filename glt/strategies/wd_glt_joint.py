@@ -12,6 +12,7 @@ from glt.masks import SoftMasked, Sparsifying
 from glt.problem import Problem
 from glt.registry import register
 from glt.strategies.masked import Masked
+from glt.tasks import is_multilabel
 from glt.train import Constrain
 from glt.wasserstein import apart
 
@@ -24,6 +25,9 @@ class WDGLTJoint(Masked):
     to the rest, over labelled and unlabelled nodes alike (:func:`glt.wasserstein.class_distance`), without l1, edge
     masks within [0, 1]. So Seo et al. (ICLR 2024) compare with Hui et al. (ICLR 2023), whose own method, ``wd_glt``, is
     a min-max.
+
+    On multi-label graphs it is every label's distance (:func:`glt.wasserstein.label_distance`), and costs so many times
+    as much.
 
     Each epoch of mask training takes O(nodes^2) time and memory, a handful of matrices of 67 MB at the default
     ``nodes``, which is every node of Cora and CiteSeer. On larger graphs so many, drawn by the seed, stand for all.
@@ -38,8 +42,8 @@ class WDGLTJoint(Masked):
     def objective(self, problem: Problem, loss: Loss | None, soft: SoftMasked) -> Loss:
         """The loss minus the distance of the classes."""
         nodes = int(problem.data.num_nodes or 0)
-        loss = loss or cross_entropy(problem.data)
-        return apart(loss, nodes, self.wasserstein, self.nodes, problem.seed, self.twice)
+        loss, several = loss or cross_entropy(problem.data), is_multilabel(problem.data.y)
+        return apart(loss, nodes, self.wasserstein, self.nodes, problem.seed, several, self.twice)
 
     def constraint(self) -> Constrain:
         """Edge masks within [0, 1]."""

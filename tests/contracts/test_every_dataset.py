@@ -15,6 +15,8 @@ from glt.registry import names
 
 GENERATED = {"csbm"}
 LARGE = {"cs"}  # half a gigabyte of features: test_datasets.py loads it once
+LARGE |= {"reddit", "reddit2", "flickr", "yelp"}  # downloads of gigabytes: test_large_pyg.py has their formats
+LARGE |= {name for name in names("datasets") if name.startswith("ogbn-")}  # likewise: test_ogb.py
 DATA = os.environ.get("GLT_DATA", "")
 
 
