@@ -21,7 +21,7 @@ from typing_extensions import dataclass_transform
 
 from glt.errors import GltError, unknown
 
-FAMILIES = ("datasets", "scorers", "pruners", "schedules", "backbones", "strategies", "controls")
+FAMILIES = ("datasets", "scorers", "pruners", "schedules", "backbones", "strategies", "controls", "granularities")
 
 T = TypeVar("T")
 _entries: dict[str, dict[str, type]] = {family: {} for family in FAMILIES}
@@ -96,7 +96,7 @@ def checked(label: str) -> Callable[[type[T]], type[T]]:
 
 def singular(family: str) -> str:
     """``"strategies"`` -> ``"strategy"``, for messages."""
-    return "strategy" if family == "strategies" else family.removesuffix("s")
+    return family[:-3] + "y" if family.endswith("ies") else family.removesuffix("s")
 
 
 def one_line(error: pydantic.ValidationError) -> str:

@@ -16,7 +16,8 @@ from glt.registry import FAMILIES, get, names, options
 def list_(family: str | None, as_json: bool) -> None:
     """Show every registered piece with its options and source.
 
-    FAMILY is one of datasets, scorers, pruners, schedules, backbones, strategies, controls; all without it.
+    FAMILY is one of datasets, scorers, pruners, schedules, backbones, strategies, controls, granularities; all
+    without it.
     """
     families = [family] if family else list(FAMILIES)
     tree: dict[str, dict[str, Any]] = {
