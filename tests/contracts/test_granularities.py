@@ -1,6 +1,7 @@
 """What every registered granularity promises, with every pruner and every strategy."""
 
 import warnings
+from itertools import pairwise
 
 import pytest
 import torch
@@ -29,8 +30,8 @@ STRATEGIES = {
     "oneshot": None,
     "random": None,
 }
-SPARSITIES = (0.55, 0.6, 0.7)
-"""A 2:4 mask needs 0.5 and more, and the first layer of the models here is 8/11 of their weights, with 8 features."""
+SPARSITIES = (0.5, 0.56, 0.62)
+"""2:4 needs 0.5 and more; with one of 8 features left in the first layer, 8/11 of all, 7/11 of the weights are gone."""
 
 every = pytest.mark.parametrize("granularity", names("granularities"))
 
@@ -48,7 +49,7 @@ def is_whole(granularity, masks):
     """Whether masks [out, in] of a stack consist of whole groups, as the documentation says."""
     layers = layers_of({name: mask.shape for name, mask in masks.items()})
     if granularity == "unit":
-        for layer, after in zip(layers, layers[1:], strict=False):
+        for layer, after in pairwise(layers):
             kept = masks[after[0]].any(0)
             if not all(torch.equal(masks[name].any(1), kept) for name in layer):
                 return False
@@ -103,7 +104,7 @@ def test_every_strategy_finds_tickets_of_whole_groups(granularity, strategy):
     else:
         options = {**options, "granularity": spec_of(granularity)}
     problem = Problem(small_sbm(), model_of("gcn"), Recipe(epochs=2, lr=0.05))
-    levels = [Level(1, 0.2, 0.55), Level(2, 0.4, 0.7)]
+    levels = [Level(1, 0.2, 0.5), Level(2, 0.4, 0.62)]
     found = list(build("strategies", {"name": strategy, **options}).tickets(problem, levels))
     for level, ticket in zip(levels, found, strict=True):
         assert is_whole(granularity, ticket.weight_masks)
