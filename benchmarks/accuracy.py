@@ -1,8 +1,9 @@
 """Accuracy of TEDDY and of what it has to beat: ``python benchmarks/accuracy.py [NAME ...]``.
 
-Three groups: the published setting (``teddy-DATASET-BACKBONE``), TEDDY and random edges by what the teacher may say
+Four groups: the published setting (``teddy-DATASET-BACKBONE``), TEDDY and random edges by what the teacher may say
 (``random-held-out-cora``, ...), and every method by the same (``ugs-held-out-cora-gcn``, ...; teddy, ugs, imp on
-TEDDY's edges, and random; ``alone`` is without a teacher), all at the same sparsities.
+TEDDY's edges, and random; ``alone`` is without a teacher), all at the same sparsities; and TEDDY with hidden units,
+features or blocks that go as a whole (``teddy-unit-held-out-cora``, ...).
 
 Every configuration appends its records to ``benchmarks/results/accuracy.jsonl`` and its tickets to
 ``runs/benchmarks``; finished points are not repeated, so the command may be interrupted and given again. The test
@@ -58,10 +59,26 @@ COMPARED = {
 }
 """Without TEDDY taught by all nodes, which the table has; held-out and alone are the controls' own on two datasets."""
 
+STRUCTURED = {
+    f"teddy-{granularity}-{teacher}-cora": (
+        "teddy-cora-gcn",
+        *TEACHERS[teacher],
+        f"strategy.granularity={spec}",
+        FEW,
+    )
+    for teacher in ("held-out", "alone")
+    for granularity, spec in {
+        "unit": "unit",
+        "feature": "feature",
+        "block": "{name: block, size: 16}",
+    }.items()
+}
+"""What goes as a whole; beside single weights, which are ``teddy-held-out-cora`` and ``teddy-alone-cora``."""
+
 
 def experiments() -> dict[str, Config]:
     """Every configuration of the benchmark by name; most are files of configs/ with single options changed."""
-    named = {name: (name,) for name in TABLE} | CONTROLS | COMPARED
+    named = {name: (name,) for name in TABLE} | CONTROLS | COMPARED | STRUCTURED
     return {
         name: Config.load(HERE.parent / "configs" / f"{base}.yaml", overrides)
         for name, (base, *overrides) in named.items()

@@ -62,7 +62,8 @@ def largest_weights(
     """
     choice = build("granularities", granularity)
     if choice.name != "element":
-        magnitudes = {name: p.detach().abs() for name, p in parameters.items()}
+        weights = {name: p.detach() for name, p in parameters.items()}
+        magnitudes = weights if choice.whole else {name: w.abs() for name, w in weights.items()}  # squared anyway
         masks: Masks = choice.masks(magnitudes, sparsity, alive=alive, pool="rms")
         return masks
     flat = _magnitudes(parameters)

@@ -111,8 +111,8 @@ class Axes:
         """Sums along the other side; an entry of two groups counts for both."""
         sums = torch.zeros(len(self.layer), dtype=torch.float64, device=self._device)
         for name, side, ids in self._lines:
-            value = values[name].double()
-            sums[ids] += (value.square() if squared else value).sum(1 - side)  # ids of a line are different
+            value = values[name].to(torch.float64, copy=squared)
+            sums[ids] += (value.mul_(value) if squared else value).sum(1 - side)  # ids of a line are different
         return sums
 
     def first(self, values: Mapping[str, Tensor]) -> Tensor:

@@ -50,8 +50,8 @@ class _Tiles:
         """Sums of tiles."""
         sums = []
         for name in self._matrices:
-            value = values[name].double()
-            sums.append(self._sums(value.square() if squared else value).flatten())
+            value = values[name].to(torch.float64, copy=squared)
+            sums.append(self._sums(value.mul_(value) if squared else value).flatten())
         return torch.cat(sums)
 
     def _sums(self, value: Tensor) -> Tensor:

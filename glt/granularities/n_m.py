@@ -30,7 +30,7 @@ class NM:
     whole: ClassVar[bool] = False
 
     n: Annotated[int, Field(ge=1, description="weights that may stay of m neighbours")] = 2
-    m: Annotated[int, Field(ge=2, description="how many neighbours")] = 4
+    m: Annotated[int, Field(ge=2, le=256, description="how many neighbours")] = 4
 
     def __post_init__(self) -> None:
         """Something goes."""
@@ -50,8 +50,12 @@ class NM:
 
         Raises:
             GltError: what that raises, or a sparsity below 1 - n / m.
+
+        Cost: O(weights * m).
         """
         check_request(scores, how, floor, alive)
+        if any(score.numel() and bool(score.max().isnan()) for score in scores.values()):
+            raise GltError("scores hold NaN: check the features and the model that they were computed from")
         eligible = {name: self._best(score, alive[name] if alive else None) for name, score in scores.items()}
         total, most = (sum(int(mask.numel() if full else mask.sum()) for mask in eligible.values()) for full in (1, 0))
         if (keep := keep_count(total, sparsity, "weights")) > most:
@@ -60,6 +64,9 @@ class NM:
                 f"at least {1 - self.n / self.m:g} (an iterative strategy passes through lower ones: start at a first "
                 "level that is)"
             )
+        if how == "global" and not floor:  # as below, in one pass over contiguous numbers
+            scores = {name: score.masked_fill(~eligible[name], -torch.inf) for name, score in scores.items()}
+            return allocate(scores, sparsity, alive=None)
         return allocate(scores, sparsity, how, floor, eligible)
 
     def _best(self, score: Tensor, alive: Tensor | None) -> Tensor:
@@ -69,7 +76,11 @@ class NM:
         ranked = score if alive is None else score.masked_fill(~alive.to(score.device), -torch.inf)
         inputs = score.size(-1)
         ranked = F.pad(ranked, (0, -inputs % self.m), value=-torch.inf).unflatten(-1, (-1, self.m))
-        order = torch.sort(ranked, dim=-1, descending=True, stable=True).indices
-        best = torch.zeros_like(ranked, dtype=torch.bool).scatter_(-1, order[..., : self.n], True)
-        best = best.flatten(-2)[..., :inputs]
+        ranked = ranked.movedim(-1, 0).contiguous()
+        better = torch.zeros(ranked.shape, dtype=torch.int16, device=score.device)
+        for i in range(self.m - 1):  # each entry against those after it: a sort of so few is many times slower
+            above = ranked[i + 1 :] > ranked[i]
+            better[i] += above.sum(0, dtype=torch.int16)
+            better[i + 1 :] += ~above
+        best = (better < self.n).movedim(0, -1).flatten(-2)[..., :inputs]
         return best if alive is None else best & alive.to(score.device)
