@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol
 
@@ -86,7 +87,8 @@ def best_groups(
         bool mask by name, True = kept.
 
     Raises:
-        GltError: a bad sparsity, a NaN, or a budget that is too small for what has to stay.
+        GltError: a bad sparsity, a NaN, or a budget that is too small for what has to stay. A layer that ``global``
+            leaves without a group is a warning.
 
     Cost: O(n + groups log groups).
     """
@@ -109,6 +111,13 @@ def best_groups(
         )
     chosen = torch.zeros_like(groups.layer, dtype=torch.bool)
     chosen[order[:fit]] = True
+    left, had = (groups.layer[index].bincount(minlength=len(groups.shapes)) for index in (order[:fit], order))
+    if lost := [str(i) for i, empty in enumerate(((left == 0) & (had > 0)).tolist(), start=1) if empty]:
+        warnings.warn(
+            f"sparsity {sparsity} leaves matrix {', '.join(lost)} of {len(had)} without a {name}; an allocation of a "
+            "pruner's strategy (imp, oneshot, random) shares the weights among them",
+            stacklevel=2,
+        )
     masks = groups.masks(chosen)
     return masks if alive is None else {name: mask & alive[name].to(mask.device) for name, mask in masks.items()}
 

@@ -1,4 +1,5 @@
 import math
+import warnings
 from itertools import pairwise
 
 import pytest
@@ -18,6 +19,7 @@ from glt.select import keep_count
 
 WHOLE = {"unit": "unit", "feature": "feature", "block": {"name": "block", "size": 2}}
 N_M = {"name": "n:m", "n": 2, "m": 4}
+pytestmark = pytest.mark.filterwarnings("ignore:sparsity .* without a")
 EVERY = [*WHOLE.values(), N_M, "element"]
 
 
@@ -115,7 +117,6 @@ def test_masks_are_nested_along_a_schedule(name, scores, sparsities):
         scores = {k: s.flip(0) for k, s in scores.items()}  # other scores in every round
 
 
-@pytest.mark.filterwarnings("ignore:sparsity .* without a weight")
 @given(stacks(), st.integers(2, 4), st.data())
 def test_at_most_n_of_m_neighbours_stay_and_the_count_is_exact(scores, m, data):
     n = data.draw(st.integers(1, m - 1))
@@ -232,6 +233,17 @@ def test_groups_of_other_sizes_are_compared_per_weight():
     weights = {"w": torch.tensor([[1.0, 1.0, 1.5], [1.0, 1.0, 1.5], [1.0, 1.0, 1.5]])}
     masks = largest_weights(weights, 0.5, granularity={"name": "block", "size": 2})
     assert masks["w"].int().tolist() == [[0, 0, 1]] * 3  # two of the smaller tiles
+
+
+def test_a_layer_without_blocks_is_told():
+    scores = {"a.0.weight": torch.rand(8, 8), "b.0.weight": torch.rand(4, 8) + 1}
+    masks = build("granularities", {"name": "block", "size": 4}).masks
+    with pytest.warns(UserWarning, match="leaves matrix 1 of 2 without a block"):
+        masks(scores, 0.7)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        masks(scores, 0.5)
+        masks(scores, 0.7, "uniform", 0)
 
 
 def test_the_share_of_the_last_layer_has_its_floor_in_blocks():

@@ -1,6 +1,5 @@
 """What every registered granularity promises, with every pruner and every strategy."""
 
-import warnings
 from itertools import pairwise
 
 import pytest
@@ -33,6 +32,7 @@ STRATEGIES = {
 SPARSITIES = (0.5, 0.56, 0.62)
 """2:4 needs 0.5 and more; with one of 8 features left in the first layer, 8/11 of all, 7/11 of the weights are gone."""
 
+pytestmark = pytest.mark.filterwarnings("ignore:sparsity .* without a")
 every = pytest.mark.parametrize("granularity", names("granularities"))
 
 
@@ -138,9 +138,7 @@ def test_every_backbone_has_its_groups(granularity, kind, layers):
     weights = prunable_weights(model)
     scores = {name: weight.detach().abs() for name, weight in weights.items()}
     sparsity = 0.51 if granularity != "feature" else 0.1
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        masks = build("granularities", spec_of(granularity)).masks(scores, sparsity, pool="rms")
+    masks = build("granularities", spec_of(granularity)).masks(scores, sparsity, pool="rms")
     assert is_whole(granularity, masks) or (granularity == "unit" and kind == "gin")
     total = sum(weight.numel() for weight in weights.values())
     assert 0 < kept(masks) <= keep_count(total, sparsity)
