@@ -239,11 +239,11 @@ def test_a_layer_without_blocks_is_told():
     scores = {"a.0.weight": torch.rand(8, 8), "b.0.weight": torch.rand(4, 8) + 1}
     masks = build("granularities", {"name": "block", "size": 4}).masks
     with pytest.warns(UserWarning, match="leaves matrix 1 of 2 without a block"):
-        masks(scores, 0.7)
+        masks(scores, 0.6)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         masks(scores, 0.5)
-        masks(scores, 0.7, "uniform", 0)
+        masks(scores, 0.6, "uniform", 0)
 
 
 def test_the_share_of_the_last_layer_has_its_floor_in_blocks():
