@@ -1,8 +1,9 @@
 """Accuracy of TEDDY and of what it has to beat: ``python benchmarks/accuracy.py [NAME ...]``.
 
-Three groups: the published setting (``teddy-DATASET-BACKBONE``); every method by what the teacher may say
-(``ugs-held-out-cora-gcn``, ...; ``alone`` is without one), all at the same sparsities; and what searches cost besides
-those (``gebt-alone-cora-gcn``, ...). ``random-edges`` is TEDDY's own training on random edges, ``random`` has random
+Four groups: the published setting (``teddy-DATASET-BACKBONE``); every method by what the teacher may say
+(``ugs-held-out-cora-gcn``, ...; ``alone`` is without one), all at the same sparsities; what searches cost besides
+those (``gebt-alone-cora-gcn``, ...); and TEDDY with hidden units, features or blocks that go as a whole
+(``teddy-unit-held-out-cora-gcn``, ...). ``random-edges`` is TEDDY's own training on random edges, ``random`` has random
 weights too, ``imp`` has TEDDY's edges.
 
 Every configuration appends its records to ``benchmarks/results/accuracy.jsonl`` and its tickets to
@@ -56,6 +57,22 @@ SEARCHES = {
 }
 """WD-GLT to level 5 alone: an epoch of it compares all pairs of nodes."""
 
+STRUCTURED = {
+    f"teddy-{granularity}-{teacher}-cora-gcn": (
+        "teddy-cora-gcn",
+        *TEACHERS[teacher],
+        f"strategy.granularity={spec}",
+        *SAME,
+    )
+    for teacher in ("held-out", "alone")
+    for granularity, spec in {
+        "unit": "unit",
+        "feature": "feature",
+        "block": "{name: block, size: 16}",
+    }.items()
+}
+"""What goes as a whole; beside single weights, which are ``teddy-held-out-cora-gcn`` and ``teddy-alone-cora-gcn``."""
+
 
 def compared(method: str, teacher: str, dataset: str, backbone: str) -> str:
     """Name of the configuration."""
@@ -66,7 +83,7 @@ def compared(method: str, teacher: str, dataset: str, backbone: str) -> str:
 @functools.cache
 def experiments() -> dict[str, Config]:
     """Every configuration of the benchmark by name; most are files of configs/ with single options changed."""
-    named = {name: (name,) for name in TABLE} | COMPARED | SEARCHES
+    named = {name: (name,) for name in TABLE} | COMPARED | SEARCHES | STRUCTURED
     return {
         name: Config.load(HERE.parent / "configs" / f"{base}.yaml", overrides)
         for name, (base, *overrides) in named.items()

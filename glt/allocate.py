@@ -63,11 +63,7 @@ def allocate(
 
     Cost: O(n) for float32 scores on CPU, O(n log n) otherwise.
     """
-    if how not in ALLOCATIONS:
-        raise GltError(unknown("allocation", how, ALLOCATIONS))
-    if floor is not None and not (isinstance(floor, Real) and 0 <= floor <= 1):
-        raise GltError(f"floor {floor!r} is not in [0, 1]: it is the least density of the last layer, e.g. 0.2")
-    _check(scores, alive)
+    check_request(scores, how, floor, alive)
     sizes = [score.numel() for score in scores.values()]
     most = sizes if alive is None else [count(alive[name]) for name in scores]
     keep = keep_count(sum(sizes), sparsity, "weights")
@@ -126,7 +122,14 @@ def densities(masks: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: count(mask) / max(mask.numel(), 1) for name, mask in masks.items()}
 
 
-def _check(scores: Mapping[str, Tensor], alive: Mapping[str, Tensor] | None) -> None:
+def check_request(
+    scores: Mapping[str, Tensor], how: str, floor: float | None, alive: Mapping[str, Tensor] | None
+) -> None:
+    """Raise GltError for arguments that :func:`allocate` does not take."""
+    if how not in ALLOCATIONS:
+        raise GltError(unknown("allocation", how, ALLOCATIONS))
+    if floor is not None and not (isinstance(floor, Real) and 0 <= floor <= 1):
+        raise GltError(f"floor {floor!r} is not in [0, 1]: it is the least density of the last layer, e.g. 0.2")
     if not scores:
         raise GltError("there are no weights to prune: scores is empty")
     if alive is None:

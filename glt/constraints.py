@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.optim import Optimizer
 
 from glt.arrays import count
 from glt.errors import GltError, TrainingError
+from glt.registry import build
 from glt.select import keep_count, keep_top, keep_top_unsynced, kth_largest
 
 Masks = dict[str, Tensor]
@@ -43,20 +45,32 @@ def prunable_weights(model: nn.Module, biases: bool = False) -> dict[str, nn.Par
     return found
 
 
-def largest_weights(parameters: Mapping[str, Tensor], sparsity: float, alive: Masks | None = None) -> Masks:
+def largest_weights(
+    parameters: Mapping[str, Tensor], sparsity: float, alive: Masks | None = None, granularity: Any = "element"
+) -> Masks:
     """Masks of the largest absolute values, globally over all parameters; the exact count, ties by index.
 
     Args:
         parameters: tensors by name.
         sparsity: fraction removed, in [0, 1).
         alive: bool masks by name; entries outside them are never kept, so masks stay nested along a schedule.
+        granularity: what goes as a whole; groups are compared by the root mean square of their weights
+            (:func:`glt.groups.best_groups`).
 
     Returns:
-        bool mask by name, True = kept; in total ``total - round(sparsity * total)`` are True.
+        bool mask by name, True = kept; in total ``total - round(sparsity * total)`` are True, or the largest number
+        of whole groups that is not above it.
 
     Raises:
-        GltError: sparsity outside [0, 1) or removing everything; a NaN weight.
+        GltError: sparsity outside [0, 1) or removing everything; a NaN weight; a sparsity that the granularity does
+            not reach.
     """
+    choice = build("granularities", granularity)
+    if choice.name != "element":
+        weights = {name: p.detach() for name, p in parameters.items()}
+        magnitudes = weights if choice.whole else {name: w.abs() for name, w in weights.items()}  # squared anyway
+        masks: Masks = choice.masks(magnitudes, sparsity, alive=alive, pool="rms")
+        return masks
     flat = _magnitudes(parameters)
     among = torch.cat([alive[name].flatten() for name in parameters]) if alive else None
     keep = keep_top(flat, keep_count(flat.numel(), sparsity, "weights"), among)
@@ -153,6 +167,25 @@ class _Projection(Constraint):
             parameter.masked_fill_(part.view_as(parameter), 0)
 
 
+class _GroupProjection(Constraint):
+    """The same at another granularity than the element's."""
+
+    def __init__(
+        self, optimizer: Optimizer, parameters: dict[str, nn.Parameter], sparsity: float, granularity: Any
+    ) -> None:
+        self.sparsity, self.granularity = sparsity, granularity
+        total = sum(p.numel() for p in parameters.values())
+        largest_weights(parameters, sparsity, granularity=granularity)  # an error now, not after the first step
+        super().__init__(optimizer, parameters, keep_count(total, sparsity, "weights"))
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        if any(bool(p.max().isnan()) for p in self.parameters.values()):
+            raise TrainingError(SPOILED)
+        for name, mask in largest_weights(self.parameters, self.sparsity, granularity=self.granularity).items():
+            self.parameters[name].masked_fill_(~mask, 0)
+
+
 class _Freeze(Constraint):
     def __init__(self, optimizer: Optimizer, parameters: dict[str, nn.Parameter], masks: Masks) -> None:
         self.masks = masks
@@ -164,7 +197,9 @@ class _Freeze(Constraint):
             parameter.masked_fill_(~self.masks[name], 0)
 
 
-def project_weights(model: nn.Module, optimizer: Optimizer, sparsity: float, *, biases: bool = False) -> Constraint:
+def project_weights(
+    model: nn.Module, optimizer: Optimizer, sparsity: float, *, biases: bool = False, granularity: Any = "element"
+) -> Constraint:
     """Project the weights on the l0 ball after every step of ``optimizer``.
 
     After each step all but the ``n - round(sparsity * n)`` largest absolute values over all weight matrices
@@ -177,17 +212,23 @@ def project_weights(model: nn.Module, optimizer: Optimizer, sparsity: float, *, 
         sparsity: fraction of weights removed, in [0, 1).
         biases: count and prune every trainable parameter, not only weight matrices
             (:func:`prunable_weights`).
+        granularity: what goes as a whole: ``"element"``, ``"unit"``, ``"feature"``, ``{"name": "block", "size": 16}``
+            or ``{"name": "n:m", "n": 2, "m": 4}`` (``glt list granularities``). Groups go by the root mean square of
+            their weights, and as many stay as fit into the count above: never more.
 
     Returns:
         a handle with ``remove()``, ``holds()`` and ``apply()``; also a context manager.
 
     Raises:
-        GltError: sparsity outside [0, 1) or removing everything, or no weight matrix. A step that makes a weight NaN
-            raises TrainingError.
+        GltError: sparsity outside [0, 1) or removing everything, no weight matrix, or a sparsity that the granularity
+            does not reach. A step that makes a weight NaN raises TrainingError.
 
     Cost: O(n) per step.
     """
-    return _Projection(optimizer, prunable_weights(model, biases), sparsity)
+    choice, parameters = build("granularities", granularity), prunable_weights(model, biases)
+    if choice.name == "element":
+        return _Projection(optimizer, parameters, sparsity)
+    return _GroupProjection(optimizer, parameters, sparsity, choice)
 
 
 def freeze_weights(model: nn.Module, optimizer: Optimizer, masks: Masks) -> Constraint:

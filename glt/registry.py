@@ -21,7 +21,10 @@ from typing_extensions import dataclass_transform
 
 from glt.errors import GltError, unknown
 
-FAMILIES = ("datasets", "scorers", "pruners", "schedules", "backbones", "batches", "strategies", "controls", "kernels")
+FAMILIES = (
+    *("datasets", "scorers", "pruners", "granularities", "schedules"),
+    *("backbones", "batches", "strategies", "controls", "kernels"),
+)
 
 T = TypeVar("T")
 _entries: dict[str, dict[str, type]] = {family: {} for family in FAMILIES}
@@ -96,7 +99,9 @@ def checked(label: str) -> Callable[[type[T]], type[T]]:
 
 def singular(family: str) -> str:
     """``"strategies"`` -> ``"strategy"``, for messages."""
-    return {"strategies": "strategy", "batches": "batches"}.get(family, family.removesuffix("s"))
+    if family == "batches":
+        return family
+    return family[:-3] + "y" if family.endswith("ies") else family.removesuffix("s")
 
 
 def one_line(error: pydantic.ValidationError) -> str:

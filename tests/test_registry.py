@@ -168,7 +168,7 @@ def test_every_option_has_a_default_and_a_help_text(family, name):
     for option in options(get(family, name)):
         assert option.help
         shown = getattr(made, option.name)
-        family = {"base": "scorers"}.get(option.name, f"{option.name}s")
+        family = {"base": "scorers", "granularity": "granularities"}.get(option.name, f"{option.name}s")
         assert shown == option.default or shown == build(family, option.default)
 
 

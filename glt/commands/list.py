@@ -17,8 +17,8 @@ from glt.registry import FAMILIES, get, names, options
 def list_(family: str | None, as_json: bool) -> None:
     """Show every registered piece with its options and source.
 
-    FAMILY is one of datasets, scorers, pruners, schedules, backbones, batches, strategies, controls, kernels; all
-    without it. Or it is layers: which of PyG's layers can be soft-masked, as ugs, wd_glt, gebt and gradient do.
+    FAMILY is one of datasets, scorers, pruners, granularities, schedules, backbones, batches, strategies, controls,
+    kernels; all without it. Or it is layers: which of PyG's layers can be soft-masked, as ugs and others do.
     """
     if family not in (None, "layers", *FAMILIES):
         raise GltError(unknown("family", family, ("layers", *FAMILIES)))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import KW_ONLY, dataclass, field
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,10 @@ from torch_geometric.data import Data
 
 from glt.constraints import Masks, prunable_weights
 from glt.functional import Functional
+from glt.granularities.base import Granularity
+from glt.groups import Pool
 from glt.losses import Loss
+from glt.registry import build, checked
 
 
 @dataclass(frozen=True)
@@ -81,3 +84,18 @@ class WeightPruner(Protocol):
         random state are left as found. Numbers of entries that are not alive mean nothing.
         """
         ...
+
+
+@checked("pruner")
+class Grouping:
+    """The option that every pruner has: what is pruned as a whole. A pruner without it prunes single weights."""
+
+    _: KW_ONLY
+    granularity: Granularity = "element"
+
+    pool: ClassVar[Pool] = "mean"
+    """How a group's number comes from its weights': the mean of saliencies, which add up, unless a pruner says so."""
+
+    def __post_init__(self) -> None:
+        """Build the granularity now, so that a bad one is an error before anything runs."""
+        object.__setattr__(self, "granularity", build("granularities", self.granularity))

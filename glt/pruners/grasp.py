@@ -9,12 +9,12 @@ from pydantic import Field
 from torch import Tensor
 
 from glt.errors import GltError
-from glt.pruners.base import Pruning, derivative
+from glt.pruners.base import Grouping, Pruning, derivative
 from glt.registry import register
 
 
 @register("pruners", "grasp")
-class Grasp:
+class Grasp(Grouping):
     """Weights without which the gradient would shrink (Wang et al., "GraSP", ICLR 2020).
 
     To first order, taking weight q away changes the squared norm of the gradient g by -2 theta_q (H g)_q. The paper

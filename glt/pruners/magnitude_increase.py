@@ -5,12 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 
 from glt.errors import GltError
-from glt.pruners.base import Pruning
+from glt.pruners.base import Grouping, Pruning
 from glt.registry import register
 
 
 @register("pruners", "magnitude_increase")
-class MagnitudeIncrease:
+class MagnitudeIncrease(Grouping):
     """How much a weight's absolute value grew from the initial one (Zhou et al., NeurIPS 2019)."""
 
     def __call__(self, state: Pruning) -> dict[str, Tensor]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from glt.pruners.base import Pruning
+from glt.groups import Pool
+from glt.pruners.base import Grouping, Pruning
 from glt.registry import register
 
 
 @register("pruners", "random")
-class Random:
+class Random(Grouping):
     """A random number per weight: what any other score has to beat."""
+
+    pool: ClassVar[Pool] = "first"
 
     seed: Annotated[int, Field(ge=0, lt=2**63, description="seed of the numbers, beside the run's own")] = 0
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from glt.pruners.base import Pruning
+from glt.pruners.base import Grouping, Pruning
 from glt.registry import register
 
 
 @register("pruners", "snip")
-class Snip:
+class Snip(Grouping):
     """How much the loss feels a weight's mask, |dL/dm| at m = 1 (Lee et al., "SNIP", ICLR 2019); for any weights.
 
     The paper divides by the sum over all weights, which changes no order.

@@ -14,7 +14,7 @@ from torch_geometric.nn import norm
 
 from glt.errors import GltError
 from glt.functional import Functional
-from glt.pruners.base import Pruning, derivative
+from glt.pruners.base import Grouping, Pruning, derivative
 from glt.registry import register
 from glt.select import keep_count, keep_top
 
@@ -23,15 +23,18 @@ NORMS = (
     *(norm.BatchNorm, norm.LayerNorm, norm.GraphNorm, norm.PairNorm, norm.MeanSubtractionNorm, norm.DiffGroupNorm),
 )
 
+NEXT_TO_NOTHING = 1e-200
+"""Brings the numbers of weights that have gone next to 0, in their order."""
+
 
 @register("pruners", "synflow")
-class SynFlow:
+class SynFlow(Grouping):
     """Flow through a weight from inputs of ones, pruned little by little (Tanaka et al., "SynFlow", NeurIPS 2020).
 
     R sums the logits of the model with absolute weights, without biases and normalisation layers, on features of ones
     and absolute edge weights; a weight's number is theta * dR/dtheta. Neither labels nor features are used. In round
     k of n the number alive falls to the k-th of n + 1 steps of a geometric series towards ``sparsity``, and what is
-    left is scored anew.
+    left is scored anew. At a granularity of whole groups the rounds take whole groups.
     """
 
     rounds: Annotated[int, Field(ge=1, description="scorings, and prunings but for the last")] = 100
@@ -46,7 +49,6 @@ class SynFlow:
             GltError: the model's logits are not positive, or overflow.
         """
         weights = {name: weight.double().abs() for name, weight in state.weights().items()}
-        shapes, sizes = [w.shape for w in weights.values()], [w.numel() for w in weights.values()]
         theta = torch.cat([w.flatten() for w in weights.values()])
         alive = torch.ones_like(theta, dtype=torch.bool)
         if state.alive is not None:
@@ -57,16 +59,30 @@ class SynFlow:
         flow = _Flow(state)
         result = torch.full_like(theta, -rounds - 1.0)
         for number in range(1, rounds + 1):
-            parts = [w.view(shape) for w, shape in zip((theta * alive).split(sizes), shapes, strict=True)]
-            scores = torch.cat([s.flatten() for s in flow(dict(zip(weights, parts, strict=True)))])
+            scores = torch.cat([s.flatten() for s in flow(_parts(theta * alive, weights))])
             if number == rounds:
                 result[alive] = scores[alive]
                 break
-            left = keep_top(scores, round(start * (keep / start) ** (number / rounds)), alive)
+            left = self._left(scores, round(start * (keep / start) ** (number / rounds)), alive, weights)
             gone = alive & ~left
             result[gone] = scores[gone] / scores.max().clamp(min=torch.finfo(scores.dtype).tiny) - (rounds - number + 1)
             alive = left
-        return {n: s.view(shape) for n, s, shape in zip(weights, result.split(sizes), shapes, strict=True)}
+        if self.granularity.whole:  # a group may hold weights that went with another: they must not outweigh its own
+            result[~alive] *= NEXT_TO_NOTHING
+        return _parts(result, weights)
+
+    def _left(self, scores: Tensor, count: int, alive: Tensor, like: dict[str, Tensor]) -> Tensor:
+        """What stays after a round, bool [n]: the best ``count`` weights, or whole groups of no more."""
+        if not self.granularity.whole:
+            return keep_top(scores, count, alive)
+        masks = self.granularity.masks(_parts(scores, like), 1 - count / len(scores), alive=_parts(alive, like))
+        return torch.cat([masks[name].flatten() for name in like])
+
+
+def _parts(flat: Tensor, like: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``flat`` [n] in pieces of the names and shapes of ``like``."""
+    pieces = flat.split([tensor.numel() for tensor in like.values()])
+    return {name: piece.view(like[name].shape) for name, piece in zip(like, pieces, strict=True)}
 
 
 class _Flow:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from glt.pruners.base import Pruning
+from glt.pruners.base import Grouping, Pruning
 from glt.registry import register
 
 
 @register("pruners", "taylor")
-class Taylor:
+class Taylor(Grouping):
     """Squared change of the loss when a weight goes, to first order (Molchanov et al., CVPR 2019).
 
     The square of SNIP's number, so the same order at the same weights: it is meant for trained ones.

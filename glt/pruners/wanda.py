@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from glt.errors import GltError
-from glt.pruners.base import Pruning
+from glt.groups import Pool
+from glt.pruners.base import Grouping, Pruning
 from glt.registry import register
 
 
 @register("pruners", "wanda")
-class Wanda:
+class Wanda(Grouping):
     """Absolute weight times the norm of its input over all nodes (Sun et al., "Wanda", ICLR 2024).
 
     The input is what the linear map sees in PyG's own layers: features where a convolution transforms before it
@@ -22,6 +23,8 @@ class Wanda:
     row of a weight matrix; here the allocation says who competes with whom. A weight that is not of a linear map has
     no such input and no number on the same scale: an error, not a guess.
     """
+
+    pool: ClassVar[Pool] = "rms"
 
     def __call__(self, state: Pruning) -> dict[str, Tensor]:
         """|W_ij| * ||x_j||_2, float64; one forward pass.

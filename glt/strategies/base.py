@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Protocol
 
@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from glt.constraints import largest_weights, prunable_weights
 from glt.errors import GltError
 from glt.forward import Forward
 from glt.losses import DistilNodes, Loss, distilled
@@ -59,7 +60,7 @@ class Taught:
 
     def __post_init__(self) -> None:
         """Build the pieces that are named now, so that a bad one is an error before anything runs."""
-        for name, family in (("scorer", "scorers"), ("pruner", "pruners")):
+        for name, family in (("scorer", "scorers"), ("pruner", "pruners"), ("granularity", "granularities")):
             if hasattr(self, name):
                 object.__setattr__(self, name, build(family, getattr(self, name)))
 
@@ -69,12 +70,20 @@ class Taught:
         return self.distil if self.weight else "none"
 
     def check(self, problem: Problem, levels: Sequence[Level]) -> None:
-        """Every level leaves an edge and a weight, iterative ones ascend, and a soft mask of 0 is removal here."""
+        """Every level can be had, iterative ones ascend, and a soft mask of 0 is removal here."""
         problem.check(levels)
-        if self.iterative:
-            list(rounds(levels))
+        visited = [step.level for step in rounds(levels)] if self.iterative else levels
+        weights = prunable_weights(problem.model(), getattr(self, "biases", False))
+        for level in visited:
+            self.check_weights(weights, level.weight_sparsity)
         if self.soft_masks:
             problem.check_soft_masks()
+
+    def check_weights(self, weights: Mapping[str, Tensor], sparsity: float) -> None:
+        """Raise GltError if the granularity cannot reach a sparsity."""
+        granularity = getattr(self, "granularity", None)
+        if granularity is not None and granularity.name != "element":
+            largest_weights(weights, sparsity, granularity=granularity)
 
     def taught(self, problem: Problem) -> tuple[Loss | None, list[Cost]]:
         """(loss, what the teacher cost); None is cross-entropy alone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from glt.arrays import count
 from glt.constraints import Masks, freeze_weights, largest_weights, prunable_weights
 from glt.errors import TrainingError
+from glt.granularities.base import Granularity
 from glt.masks import SoftMasked, Sparsifying
 from glt.problem import Problem
 from glt.registry import register
@@ -55,6 +56,7 @@ class GEBT(Taught):
     edge_lr: Annotated[float, Field(gt=0, description="learning rate of edge values")] = 1e-3
     mask_epochs: MaskEpochs = None
     rewind_to: RewindTo = "none"
+    granularity: Granularity = "element"
 
     def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
         """Per level: train until the masks settle, prune, go on."""
@@ -67,7 +69,7 @@ class GEBT(Taught):
             soft = SoftMasked(  # weights have no masks: they are ranked by themselves
                 problem.model(), problem.data, problem.edges, every, {}, problem.seed, edge_options={"lr": self.edge_lr}
             )
-            bird = EarlyBird(keep, level.weight_sparsity, self.threshold)
+            bird = EarlyBird(keep, level.weight_sparsity, self.threshold, self.granularity)
             searched = problem.fit(
                 soft.graph,
                 model=soft,
@@ -98,8 +100,9 @@ class EarlyBird:
         distances: between the masks of epochs, the last three.
     """
 
-    def __init__(self, edges_kept: int, weight_sparsity: float, threshold: float) -> None:
+    def __init__(self, edges_kept: int, weight_sparsity: float, threshold: float, granularity: Any = "element") -> None:
         self.edges_kept, self.weight_sparsity, self.threshold = edges_kept, weight_sparsity, threshold
+        self.granularity = granularity
         self.edges: Tensor = torch.empty(0)
         self.weights: Masks = {}
         self.distances: deque[float] = deque(maxlen=QUEUE)
@@ -116,7 +119,7 @@ class EarlyBird:
         if any(bool(values.isnan().any()) for values in (soft.edges, *weights.values())):
             raise TrainingError(f"an edge value or a weight became NaN at epoch {epoch}: lower train.lr or edge_lr")
         edges = keep_top(soft.edges, self.edges_kept)
-        masks = largest_weights(weights, self.weight_sparsity)
+        masks = largest_weights(weights, self.weight_sparsity, granularity=self.granularity)
         if epoch > 1:
             distance = count(edges != self.edges) / edges.numel()
             changed = sum(count(mask != self.weights[name]) for name, mask in masks.items())

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from glt.constraints import freeze_weights, largest_weights
+from glt.granularities.base import Granularity
 from glt.losses import Loss
 from glt.masks import SoftMasked
 from glt.problem import Problem
@@ -39,6 +40,7 @@ class Masked(Taught, ABC):
     soft_masks: ClassVar[bool] = True
 
     mask_epochs: MaskEpochs = None
+    granularity: Granularity = "element"
 
     @property
     def edge_options(self) -> Mapping[str, Any]:
@@ -90,7 +92,7 @@ class Masked(Taught, ABC):
             edge_scores, weight_scores = soft.scores(masked.state, edges)
             # masks may end at their bounds, many at once: which of them go must not depend on the names of nodes
             edges = keep_top_drawn(edge_scores, problem.edges.count(level.graph_sparsity), seed, edges)
-            weights = largest_weights(weight_scores, level.weight_sparsity, weights)
+            weights = largest_weights(weight_scores, level.weight_sparsity, weights, self.granularity)
             if step.wanted:
                 result = problem.fit(
                     problem.subgraph(edges),

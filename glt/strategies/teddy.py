@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from glt.constraints import largest_weights, project_weights, prunable_weights
+from glt.granularities.base import Granularity
 from glt.problem import Problem
 from glt.registry import register
 from glt.schedules.level import Level
@@ -22,6 +23,7 @@ class TeddyStrategy(ChoosesEdges):
 
     weight: Annotated[float, Field(ge=0, description="lambda of the distillation; 0 trains without a teacher")] = 10.0
     biases: Annotated[bool, Field(description="project biases too, as the authors' code does")] = False
+    granularity: Granularity = "element"
 
     def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
         """Score the edges once; then each level is one training from the initial weights."""
@@ -35,9 +37,15 @@ class TeddyStrategy(ChoosesEdges):
             result = problem.fit(
                 problem.subgraph(keep, on_edges),
                 loss=loss,
-                constrain=partial(project_weights, sparsity=level.weight_sparsity, biases=self.biases),
+                constrain=partial(
+                    project_weights,
+                    sparsity=level.weight_sparsity,
+                    biases=self.biases,
+                    granularity=self.granularity,
+                ),
                 phase=f"level {level.number}",
             )
             prunable = prunable_weights(problem.model(), self.biases)
-            masks = largest_weights({name: result.state[name] for name in prunable}, level.weight_sparsity)
+            trained = {name: result.state[name] for name in prunable}
+            masks = largest_weights(trained, level.weight_sparsity, granularity=self.granularity)
             yield problem.ticket(level, keep, masks, result, teacher or looked, edge_weights=on_edges)

@@ -9,12 +9,11 @@ from pydantic import Field
 from torch import Tensor
 from torch_geometric.data import Data
 
-from glt.allocate import allocate
 from glt.constraints import Masks
 from glt.losses import Loss, cross_entropy
 from glt.problem import Cost, Problem
 from glt.pruners.base import Pruning
-from glt.registry import checked
+from glt.registry import build, checked
 from glt.strategies.base import ChoosesEdges
 
 Pruner = Annotated[Any, Field(description="weight pruner, a name or {name: ..., options}")]
@@ -49,7 +48,7 @@ class PrunesWeights(ChoosesEdges):
         loss: Loss | None = None,
         biases: bool = False,
     ) -> Masks:
-        """Masks of the weights of ``state`` that stay at a sparsity, exactly; ``biases``: of all parameters."""
+        """Masks of the weights of ``state`` that stay at a sparsity, at the pruner's granularity."""
         pruning = Pruning(
             problem.model_at(state),
             data,
@@ -60,7 +59,19 @@ class PrunesWeights(ChoosesEdges):
             seed=problem.seed,
             biases=biases,
         )
-        return allocate(self.pruner(pruning), sparsity, self.allocation, self.floor, alive)
+        pool = getattr(self.pruner, "pool", "mean")
+        masks: Masks = self._choice.masks(self.pruner(pruning), sparsity, self.allocation, self.floor, alive, pool)
+        return masks
+
+    def check_weights(self, weights: Mapping[str, Tensor], sparsity: float) -> None:
+        """Raise GltError if the pruner's granularity cannot reach a sparsity by the allocation."""
+        if self._choice.name != "element":
+            scores = {name: weight.detach().abs() for name, weight in weights.items()}
+            self._choice.masks(scores, sparsity, self.allocation, self.floor)
+
+    @property
+    def _choice(self) -> Any:
+        return build("granularities", getattr(self.pruner, "granularity", "element"))
 
 
 def rewound(

@@ -1,0 +1,1 @@
+"""Registered granularities of pruning, one file each."""
