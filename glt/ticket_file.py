@@ -16,7 +16,8 @@ from torch import Tensor
 from glt.errors import GltError
 from glt.files import atomic
 
-FORMAT = 1
+FORMAT = 2
+"""Highest format that is read. 1: everything is there; 2: initial weights are described, not held."""
 KEY = "glt"
 
 
@@ -25,11 +26,11 @@ def write(path: str | Path, header: dict[str, Any], tensors: dict[str, Tensor]) 
 
     Args:
         path: file to make or replace.
-        header: JSON-able; ``format`` and ``digest`` are added.
+        header: JSON-able; ``format`` (1 unless given) and ``digest`` are added.
         tensors: by name, any device.
     """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    header = {"format": FORMAT, **header}
+    header = {"format": 1, **header}
     header["digest"] = digest(header, tensors)
     with atomic(path) as temporary:
         save_file(tensors, str(temporary), metadata={KEY: json.dumps(header, sort_keys=True)})

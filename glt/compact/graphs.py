@@ -33,7 +33,7 @@ class Csr:
         """From a 2-D tensor, dense or sparse."""
         coo = matrix.detach().to_sparse_coo().coalesce()
         rows, columns = coo.indices()
-        return cls(row_pointers(rows, coo.size(0)), columns.contiguous(), coo.values(), coo.size(1))
+        return cls(row_pointers(rows, coo.size(0)), columns.clone(), coo.values().clone(), coo.size(1))
 
     @cached_property
     def tensor(self) -> Tensor:
@@ -71,6 +71,15 @@ def multiply_plainly(matrix: Csr, dense: Tensor) -> Tensor:
         per_sample_weights=matrix.values,
         include_last_offset=True,
     )
+
+
+def multiply_by_sums(matrix: Csr, dense: Tensor) -> Tensor:
+    """The same by gathering and adding up, for ONNX. Memory: entries x columns of ``dense``."""
+    entry = torch.arange(matrix.index.size(0), device=matrix.index.device)
+    row = torch.searchsorted(matrix.ptr, entry, right=True) - 1
+    messages = dense[matrix.index] * matrix.values.unsqueeze(1)
+    out = dense.new_zeros(matrix.ptr.size(0) - 1, dense.size(1))
+    return out.scatter_add(0, row.unsqueeze(1).expand_as(messages), messages)
 
 
 @dataclass(frozen=True)

@@ -148,9 +148,11 @@ class Compact(nn.Module):
         if self.reorder:
             place, data, x = _renumbered(data, x)
         made = features_of(x) if x.size(1) else x
-        ready_x = Csr(made.csr.crow_indices(), made.csr.col_indices(), made.csr.values(), made.csr.size(1)) if isinstance(
-            made, SparseMatrix
-        ) else made.contiguous()
+        ready_x = (
+            Csr(made.csr.crow_indices(), made.csr.col_indices(), made.csr.values(), made.csr.size(1))
+            if isinstance(made, SparseMatrix)
+            else made.contiguous()
+        )
         given = {k: data[k].to(mine) for k in GIVEN if data.get(k) is not None}
         shell = Data(x=data.x[:0] if data.x.layout == torch.strided else torch.empty(0, dtype=data.x.dtype))
         shell.edge_index, shell.edge_weight, shell.num_nodes = data.edge_index, data.get("edge_weight"), data.num_nodes
@@ -201,7 +203,9 @@ class Compact(nn.Module):
         values: list[Any] = [None] * len(self.steps)
         goal = self.output if upto is None else upto
         for i, step in enumerate(self.steps):
-            values[i] = step.run(graph, x) if step.kind == "input" else step.run(graph, *(values[j] for j in step.inputs))
+            values[i] = (
+                step.run(graph, x) if step.kind == "input" else step.run(graph, *(values[j] for j in step.inputs))
+            )
             if i == goal:
                 break
             if upto is None:
@@ -219,7 +223,9 @@ def _renumbered(data: Data, x: Tensor) -> tuple[Tensor, Data, Tensor]:
     nodes = int(data.num_nodes or 0)
     rows, columns = data.edge_index.cpu().numpy()
     graph = coo_matrix((torch.ones(rows.size).numpy(), (rows, columns)), shape=(nodes, nodes)).tocsr()
-    order = torch.from_numpy(reverse_cuthill_mckee(graph, symmetric_mode=False).copy()).long().to(data.edge_index.device)
+    order = (
+        torch.from_numpy(reverse_cuthill_mckee(graph, symmetric_mode=False).copy()).long().to(data.edge_index.device)
+    )
     place = torch.empty_like(order)
     place[order] = torch.arange(nodes, device=order.device)
     moved = copy.copy(data)

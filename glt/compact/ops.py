@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.utils import softmax
 
-from glt.compact.graphs import Csr, Prepared, multiply_plainly
+from glt.compact.graphs import Csr, Prepared, multiply
 
 
 class Source:
@@ -42,6 +42,8 @@ class Step(nn.Module):
     """
 
     kind: ClassVar[str]
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Tensors that may be missing."""
 
     def __init__(
         self,
@@ -107,6 +109,7 @@ class Linear(Step):
     """x W^T + b; W [out, in] is dense, or kept as CSR (``form`` says)."""
 
     kind = "linear"
+    optional = ("bias",)
     weight: Tensor
     bias: Tensor | None
 
@@ -189,7 +192,7 @@ class Attend(Step):
         s, d, h = values
         arcs = graph.operators[self.options["graph"]]
         logits = F.leaky_relu(s[arcs.index] + d[arcs.target], self.options["slope"])
-        plain = graph.multiply is multiply_plainly
+        plain = graph.multiply is not multiply
         alpha = attention(logits, arcs.target, graph.rows) if plain else softmax(logits, ptr=arcs.ptr)
         parts = [
             graph.multiply(Csr(arcs.ptr, arcs.index, weights.contiguous(), arcs.columns), features.contiguous())
@@ -211,6 +214,7 @@ class Affine(Step):
     """x * scale + shift, channel by channel; either may be missing."""
 
     kind = "affine"
+    optional = ("scale", "shift")
     scale: Tensor | None
     shift: Tensor | None
 

@@ -15,7 +15,9 @@ def usual(conv: Any, *aggregations: str) -> bool:
     """Whether messages go from source to target and are aggregated in one of these ways, nothing decomposed."""
     aggregation = {"sum": "add"}.get(conv.aggr, conv.aggr) if isinstance(conv.aggr, str) else None
     plain = conv.flow == "source_to_target" and getattr(conv, "decomposed_layers", 1) == 1
-    hooks = any(getattr(conv, name, None) for name in ("_forward_hooks", "_forward_pre_hooks", "_message_forward_hooks"))
+    hooks = any(
+        getattr(conv, name, None) for name in ("_forward_hooks", "_forward_pre_hooks", "_message_forward_hooks")
+    )
     return plain and not hooks and aggregation in aggregations
 
 

@@ -27,7 +27,7 @@ def gat(record: Record, conv: Any, x: Tensor, edge_index: Tensor) -> int | None:
     for vector in (conv.att_src, conv.att_dst):
         rows = (vector.detach().view(heads, size, 1) * weight).sum(1)
         tensors = {"weight": rows, "bias": None}
-        logits.append(record.emit(Linear([value], heads, record.name_of(vector), tensors)))
+        logits.append(record.emit(Linear([value], heads, record.name_of(vector), tensors, stock=heads * size)))
     features = linear(record, value, conv.lin)
     graph = record.operator(Operator("attention", 1.0 if conv.add_self_loops else None))
     options = {"graph": graph, "sizes": [size] * heads, "slope": conv.negative_slope}
@@ -35,5 +35,5 @@ def gat(record: Record, conv: Any, x: Tensor, edge_index: Tensor) -> int | None:
     if not conv.concat:
         mean = torch.eye(size, dtype=weight.dtype, device=weight.device).repeat(1, heads) / heads
         tensors = {"weight": mean, "bias": None}
-        out = record.emit(Linear([out], size, f"{record.name_of(conv)} (mean of heads)", tensors))
+        out = record.emit(Linear([out], size, f"{record.name_of(conv)} (mean of heads)", tensors, stock=heads * size))
     return shift(record, out, conv.bias)
