@@ -23,10 +23,10 @@ from glt.measured import parameters
 from glt.ticket import Ticket
 
 FORMULA = (
-    "MACs of weights = sum over layers of nnz(W) x nodes; MACs of propagation = sum over layers of arcs (self-loops that "
-    "a layer adds included) x width. dense: all weights, all arcs, in the order of PyG's layers. ticket: kept weights, "
-    "kept arcs. compact: what its kernels multiply: a dense weight all its entries, sparse features their non-zeros x "
-    "units."
+    "MACs of weights = sum over layers of nnz(W) x nodes; MACs of propagation = sum over layers of arcs (with the "
+    "self-loops that a layer adds) x width. dense: all weights, all arcs, in the order of PyG's layers. ticket: kept "
+    "weights, kept arcs. compact: what its kernels multiply: a dense weight all its entries, sparse features their "
+    "non-zeros x units."
 )
 
 
@@ -90,7 +90,7 @@ class Cost:
         }
 
     def __str__(self) -> str:
-        rows = [("", "", "dense", "ticket", "compact")]
+        rows: list[tuple[str, ...]] = [("", "", "dense", "ticket", "compact")]
         rows += [
             (layer.name, layer.kind, *map(_number, (layer.dense, layer.ticket, layer.compact))) for layer in self.layers
         ]
@@ -166,7 +166,7 @@ def _layers(ticket: Ticket, model: nn.Module, data: Data, sub: Data, compact: Co
         else:
             entry = [full[step.options["graph"]] * step.width, kept[step.options["graph"]] * step.width, 0]
         rows[name, kind] = [(a or 0) + b for a, b in zip(rows.get((name, kind), [0, 0, 0]), entry, strict=True)]
-    for name, kind, step in _counted(list(compact.steps)):  # type: ignore[arg-type]
+    for name, kind, step in _counted(list(compact.steps)):
         spent = rows.setdefault((name, kind), [0, 0, 0])
         spent[2] = (spent[2] or 0) + _spent(step, compact)
     uncounted = [f"{s.name} ({s.why})" for s in compact.steps if isinstance(s, Opaque)]

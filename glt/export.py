@@ -68,7 +68,7 @@ def serialised(compact: Compact, graph: bool = True) -> bytes:
         "operators": [asdict(operator) for operator in compact.operators],
         "features": compact.features,
     }
-    tensors = {f"step/{i}/{k}": v for i, step in enumerate(compact.steps) for k, v in step.tensors.items()}  # type: ignore[union-attr, operator]
+    tensors = {f"step/{i}/{k}": v for i, step in enumerate(compact.steps) for k, v in step.tensors.items()}
     if graph and compact.ready is not None:
         ready = compact.ready
         header["rows"], header["read"] = ready.graph.rows, _columns(ready.x)
@@ -91,7 +91,7 @@ def load(path: str | Path) -> Compact:
             if text is None:
                 raise GltError(f"{path} is not a compact model of glt: its header has no {KEY!r} entry")
             header = json.loads(text)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
         if header["format"] > FORMAT:
             raise GltError(f"{path} has format {header['format']}, this glt reads up to {FORMAT}: upgrade glt")
         tensors = {k: v.long() if v.dtype == torch.int32 else v for k, v in tensors.items()}
@@ -107,9 +107,9 @@ def load(path: str | Path) -> Compact:
 def _assembled(header: dict[str, Any], tensors: dict[str, Tensor]) -> Compact:
     steps = []
     for i, entry in enumerate(header["steps"]):
-        own = {k.split("/", 2)[2]: v for k, v in tensors.items() if k.startswith(f"step/{i}/")}
+        found = {k.split("/", 2)[2]: v for k, v in tensors.items() if k.startswith(f"step/{i}/")}
         kind = KINDS[entry["kind"]]
-        own = {**dict.fromkeys(kind.optional), **own}
+        own: dict[str, Tensor | None] = {**dict.fromkeys(kind.optional), **found}
         if any(not 0 <= j < i for j in entry["inputs"]):
             raise ValueError(f"step {i} reads a step that does not come before it")
         steps.append(kind(entry["inputs"], entry["width"], entry["name"], own, **entry["options"]))
@@ -119,7 +119,8 @@ def _assembled(header: dict[str, Any], tensors: dict[str, Tensor]) -> Compact:
         rows = header["rows"]
 
         def matrix(prefix: str, columns: int) -> Csr:
-            return Csr(*(tensors[f"{prefix}/{k}"] for k in ("ptr", "index", "values")), columns)
+            ptr, index, values = (tensors[f"{prefix}/{k}"] for k in ("ptr", "index", "values"))
+            return Csr(ptr, index, values, columns)
 
         x = tensors["x"] if "x" in tensors else matrix("x", header["read"])
         graph = Prepared(rows, [matrix(f"graph/{i}", rows) for i in range(len(operators))])
@@ -131,7 +132,7 @@ class Exported(nn.Module):
     """A compact model as a function of tensors alone, for exporters.
 
     ``forward(x, operators, place, given)``: features [nodes, columns read] or their (ptr, index, values), the same
-    triple per graph operator, the row of each node or None, and the graph's own tensors for layers that were left alone.
+    triple per graph operator, the row of each node or None, the graph's own tensors for layers that were left alone.
     """
 
     def __init__(self, compact: Compact, multiply: Multiply) -> None:
@@ -142,9 +143,9 @@ class Exported(nn.Module):
 
     def forward(self, x: Any, operators: Any, place: Tensor | None, given: dict[str, Tensor]) -> Tensor:
         """Logits, float [nodes, classes]."""
-        features = Csr(*x, self.read) if isinstance(x, (tuple, list)) else x
+        features = Csr(x[0], x[1], x[2], self.read) if isinstance(x, (tuple, list)) else x
         rows = features.ptr.size(0) - 1 if isinstance(features, Csr) else features.size(0)
-        graph = Prepared(rows, [Csr(*triple, rows) for triple in operators], given, self.multiply)
+        graph = Prepared(rows, [Csr(p, i, v, rows) for p, i, v in operators], given, self.multiply)
         logits: Tensor = self.compact.run(features, graph)
         return logits if place is None else logits[place]
 

@@ -175,7 +175,7 @@ class Ticket:
             raise GltError(f"{path} is not a valid ticket: {type(error).__name__} {error}") from None
 
     def compact(self, model: nn.Module, data: Data, **options: Any) -> Any:
-        """The trained model as it is used: smaller, faster, with the same logits; see :func:`glt.compact.build.compact`.
+        """The trained model as it is used: smaller, with the same logits; see :func:`glt.compact.build.compact`.
 
         Args:
             model: of the ticket's architecture; it is not modified.
@@ -183,7 +183,7 @@ class Ticket:
             options: ``storage``, ``reorder``, ``narrow``.
 
         Returns:
-            a :class:`~glt.compact.model.Compact`; ``compact()`` gives the logits, ``compact.report`` says what was done.
+            a :class:`~glt.compact.model.Compact`; calling it gives logits, its ``report`` says what was done.
 
         Raises:
             GltError: another graph or model, or a ticket without trained weights.

@@ -28,7 +28,7 @@ TINY = [
     *("-o", f"dataset={json.dumps(CSBM)}", "-o", "backbone={name: gcn, hidden: 8}"),
     *("-o", "train={epochs: 4, lr: 0.05}", "--out", "runs"),
 ]
-COMMANDS = ("run", "list", "show", "verify", "controls", "sparsify")
+COMMANDS = ("run", "list", "show", "verify", "controls", "sparsify", "export", "cost")
 HERE = Path(glt.__file__).parents[1]
 
 

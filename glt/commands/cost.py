@@ -14,7 +14,7 @@ import click
 @click.option("--storage", default="auto", show_default=True, help="Form of the weights: auto (measured), dense, csr.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def cost(ticket: str, root: Path | None, storage: str, as_json: bool) -> None:
-    """What a TICKET costs: multiply-adds by layer and kind, parameters, bytes; dense, ticket and compact side by side."""
+    """What a TICKET costs: multiply-adds by layer and kind, parameters, bytes; dense, ticket and compact."""
     from glt.builtin import data_of, model_of
     from glt.cost import cost as cost_of
     from glt.ticket import Ticket

@@ -31,8 +31,8 @@ def compact(
 
     The model is run once and written down. Hidden units and input features are dropped where that is exact: all
     outgoing weights zero, or all incoming ones (what such a unit gives is a constant, and goes into the biases of its
-    readers). Normalisation of the graph is folded into stored values, batch norm into weights. What is not understood is
-    left alone, and the report says so; if the result differs by more than 1e-5 of the largest logit, all is.
+    readers). Normalisation of the graph is folded into stored values, batch norm into weights. What is not understood
+    is left alone, and the report says so; if the result differs by more than 1e-5 of the largest logit, all is.
 
     Args:
         model: any module that calls as ``model(x, edge_index)``; it is not modified.
@@ -55,6 +55,8 @@ def compact(
         error = difference(made(), reference)
         if not error <= TOLERANCE:
             raise NotRecordable(f"what was written down differs by {error:.1e} of the largest logit")
+    except GltError:
+        raise
     except (NotRecordable, RuntimeError, TypeError, ValueError, IndexError) as reason:
         why = " ".join(str(reason).split())
         made, lines = _alone(model, data, why)

@@ -43,7 +43,13 @@ class Csr:
     @cached_property
     def target(self) -> Tensor:
         """The row of every entry, int64 [entries]."""
-        return torch.repeat_interleave(self.ptr.diff(), output_size=self.index.numel())
+        marks = torch.zeros(self.index.size(0) + 1, dtype=torch.int64, device=self.ptr.device)
+        starts = self.ptr[1:-1]
+        return marks.scatter_add(0, starts, torch.ones_like(starts)).cumsum(0)[:-1]
+
+    def to(self, device: torch.device) -> Csr:
+        """On another device."""
+        return Csr(self.ptr.to(device), self.index.to(device), self.values.to(device), self.columns)
 
     @property
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,11 +81,9 @@ def multiply_plainly(matrix: Csr, dense: Tensor) -> Tensor:
 
 def multiply_by_sums(matrix: Csr, dense: Tensor) -> Tensor:
     """The same by gathering and adding up, for ONNX. Memory: entries x columns of ``dense``."""
-    entry = torch.arange(matrix.index.size(0), device=matrix.index.device)
-    row = torch.searchsorted(matrix.ptr, entry, right=True) - 1
     messages = dense[matrix.index] * matrix.values.unsqueeze(1)
     out = dense.new_zeros(matrix.ptr.size(0) - 1, dense.size(1))
-    return out.scatter_add(0, row.unsqueeze(1).expand_as(messages), messages)
+    return out.scatter_add(0, matrix.target.unsqueeze(1).expand_as(messages), messages)
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,8 @@ class Ready:
 class Compact(nn.Module):
     """A ticket's model as it is used: smaller, on the smaller graph, with the same logits.
 
-    ``compact()`` gives the logits of the ticket's own graph, whose arcs, normalisation and features were prepared when it
-    was made. ``compact(data)`` prepares another graph and runs on it; ``compact.on(data)`` keeps what was prepared.
+    ``compact()`` gives the logits of the ticket's own graph, whose arcs, normalisation and features were prepared when
+    it was made. ``compact(data)`` prepares another graph and runs on it; ``compact.on(data)`` keeps what was prepared.
 
     Attributes:
         steps: what is computed, in order.
@@ -96,8 +96,8 @@ class Compact(nn.Module):
         operators: how the sparse operators follow from a graph.
         features: number of input features of the original model.
         report: what was done.
-        sparsifier: takes the ticket's share of the edges out of another graph, by the same scorer; None where the ticket
-            does not say which.
+        sparsifier: takes the ticket's share of the edges out of another graph, by the same scorer; None where the
+            ticket does not say which.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Compact(nn.Module):
         reorder: bool = False,
     ) -> None:
         super().__init__()
-        self.steps = nn.ModuleList(steps)
+        self.steps: Any = nn.ModuleList(steps)
         self.output, self.operators, self.features = output, tuple(operators), features
         self.report = report
         self.reorder = reorder
@@ -127,7 +127,7 @@ class Compact(nn.Module):
         """int64: the input features that are read; None if none is."""
         for step in self.steps:
             if step.kind == "input":
-                return step._buffers.get("columns")  # type: ignore[return-value]
+                return step._buffers.get("columns")
         return None
 
     def prepare(self, data: Data) -> Ready:
@@ -140,31 +140,20 @@ class Compact(nn.Module):
             raise GltError(f"the model reads {self.features} features, the data has {data.x.size(1)}")
         mine = next((b.device for b in self.buffers()), data.x.device)
         place = None
-        x = data.x
+        x = data.x if data.x.layout == torch.strided else data.x.to_sparse_coo()
         columns = self.columns if self.columns is not None else torch.zeros(0, dtype=torch.int64)
         if columns.numel() < self.features:
-            x = x if x.layout == torch.strided else x.to_sparse_coo()
             x = x.index_select(1, columns.to(x.device))
         if self.reorder:
             place, data, x = _renumbered(data, x)
-        made = features_of(x) if x.size(1) else x
-        ready_x = (
-            Csr(made.csr.crow_indices(), made.csr.col_indices(), made.csr.values(), made.csr.size(1))
-            if isinstance(made, SparseMatrix)
-            else made.contiguous()
-        )
+        kept = features_of(x) if x.size(1) else torch.zeros(x.size(0), 0, dtype=x.dtype)
+        features = Csr.of(kept.csr) if isinstance(kept, SparseMatrix) else kept.contiguous()
         given = {k: data[k].to(mine) for k in GIVEN if data.get(k) is not None}
-        shell = Data(x=data.x[:0] if data.x.layout == torch.strided else torch.empty(0, dtype=data.x.dtype))
-        shell.edge_index, shell.edge_weight, shell.num_nodes = data.edge_index, data.get("edge_weight"), data.num_nodes
         if any(operator.weighted for operator in self.operators) and data.get("edge_weight") is None:
             raise GltError("the model was compacted with edge weights: give the data edge_weight, [arcs]")
-        operators = [operator.of(shell) for operator in self.operators]
-        operators = [Csr(*(t.to(mine) for t in o.tensors), o.columns) for o in operators]
-        if isinstance(ready_x, Csr):
-            ready_x = Csr(*(t.to(mine) for t in ready_x.tensors), ready_x.columns)
-        else:
-            ready_x = ready_x.to(mine)
-        return Ready(ready_x, Prepared(int(data.num_nodes or 0), operators, given), place)
+        operators = [operator.of(data) for operator in self.operators]
+        operators = [operator.to(mine) for operator in operators]
+        return Ready(features.to(mine), Prepared(int(data.num_nodes or 0), operators, given), place)
 
     def on(self, data: Data, sparsify: bool = False) -> Compact:
         """The same model, made ready for another graph.
@@ -174,7 +163,7 @@ class Compact(nn.Module):
             sparsify: first take the ticket's share of its edges out, by the ticket's scorer.
 
         Raises:
-            GltError: ``sparsify`` and no scorer is known; other features; a model that was recorded for one graph alone.
+            GltError: ``sparsify`` and no scorer is known; other features; a model recorded for one graph alone.
         """
         if alone := [s.name for s in self.steps if isinstance(s, Opaque) and s.function is not None]:
             raise GltError(

@@ -6,7 +6,7 @@ every graph, NaN for the others. Channels that are needed and not known are *kep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -50,7 +50,7 @@ class Step(nn.Module):
         inputs: Sequence[int] = (),
         width: int = 0,
         name: str = "",
-        tensors: dict[str, Tensor | None] | None = None,
+        tensors: Mapping[str, Tensor | None] | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Step(nn.Module):
         return _nothing(self.width)
 
     def needs(self, kept: Tensor) -> list[Tensor]:
-        """bool [channels] per input: what the ``kept`` channels depend on."""
+        """Bool [channels] per input: what the ``kept`` channels depend on."""
         return [kept for _ in self.inputs]
 
     def shrunk(self, kept: Tensor, sources: list[Source]) -> Step | int:
@@ -132,10 +132,11 @@ class Linear(Step):
             bias = None
         return self.again([source.id], width=rows.size(0), weight=rows[:, source.kept], bias=bias)
 
-    def stored(self, form: str) -> Step:
+    def stored(self, form: str) -> Linear:
         """The same step with its weight in another form: ``dense`` or ``csr``."""
         if form == "dense":
-            return self.again(form=form)
+            tensors: dict[str, Tensor | None] = {"weight": self.weight, "bias": self.bias}
+            return Linear(self.inputs, self.width, self.name, tensors, **{**self.options, "form": form})
         packed = Csr.of(self.weight)
         tensors = {"ptr": packed.ptr, "index": packed.index, "values": packed.values, "bias": self.bias}
         return Linear(self.inputs, self.width, self.name, tensors, form=form, columns=packed.columns)
@@ -143,7 +144,9 @@ class Linear(Step):
     def run(self, graph: Prepared, *values: Any) -> Any:
         (x,) = values
         if self.options.get("form") == "csr":
-            weight = Csr(self.get_buffer("ptr"), self.get_buffer("index"), self.values, self.options["columns"])
+            weight = Csr(
+                self.get_buffer("ptr"), self.get_buffer("index"), self.get_buffer("values"), self.options["columns"]
+            )
             out = graph.multiply(weight, x.t().contiguous()).t()
             return out if self.bias is None else out + self.bias
         if isinstance(x, Csr):
@@ -276,8 +279,8 @@ class Add(Step):
         return torch.stack(known).sum(0)
 
     def shrunk(self, kept: Tensor, sources: list[Source]) -> Step | int:
-        shift = torch.stack([torch.where(s.kept, 0.0, s.known.nan_to_num(0.0)) for s in sources]).sum(0)[kept]
-        shift = shift if bool(shift.any()) else None
+        constant = torch.stack([torch.where(s.kept, 0.0, s.known.nan_to_num(0.0)) for s in sources]).sum(0)[kept]
+        shift = constant if bool(constant.any()) else None
         tensors: dict[str, Tensor | None] = {"shift": shift}
         inputs: list[int] = []
         for source in sources:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
 from glt.compact.graphs import Csr, Prepared
-from glt.compact.ops import Linear, Step
+from glt.compact.ops import Linear
 from glt.errors import GltError, unknown
 
 FORMS = ("dense", "csr")
@@ -20,7 +21,7 @@ HOPELESS = 0.5
 """CSR is not tried where more of the entries than this are there."""
 
 
-def choose(step: Step, x: Any, graph: Prepared, storage: str) -> tuple[Step, dict[str, float]]:
+def choose(step: Linear, x: Any, graph: Prepared, storage: str) -> tuple[Linear, dict[str, float]]:
     """``step`` with its weight in the cheapest form, and what was measured (ms by form; nothing if not measured).
 
     Args:
@@ -35,16 +36,16 @@ def choose(step: Step, x: Any, graph: Prepared, storage: str) -> tuple[Step, dic
     if storage not in CHOICES:
         raise GltError(unknown("storage", storage, CHOICES))
     if isinstance(x, Csr):
-        return step.stored("dense"), {}  # type: ignore[attr-defined]
+        return step.stored("dense"), {}
     if storage != "auto":
-        return step.stored(storage), {}  # type: ignore[attr-defined]
+        return step.stored(storage), {}
     weight = step.get_buffer("weight")
-    forms = {"dense": step.stored("dense")}  # type: ignore[attr-defined]
+    forms = {"dense": step.stored("dense")}
     if int(weight.count_nonzero()) <= HOPELESS * weight.numel() and weight.dtype.is_floating_point:
-        forms["csr"] = step.stored("csr")  # type: ignore[attr-defined]
+        forms["csr"] = step.stored("csr")
     if len(forms) == 1:
         return forms["dense"], {}
-    times = {form: milliseconds(lambda made=made: made.run(graph, x), x.device) for form, made in forms.items()}
+    times = {form: milliseconds(partial(made.run, graph, x), x.device) for form, made in forms.items()}
     return forms[min(times, key=lambda form: times[form])], times
 
 
@@ -58,8 +59,3 @@ def milliseconds(call: Callable[[], Any], device: torch.device, repeats: int = R
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
     return 1000 * statistics.median(times[1:])
-
-
-def is_linear(step: Step) -> bool:
-    """Whether the step has a weight to store."""
-    return isinstance(step, Linear)

@@ -35,7 +35,7 @@ def propagate(record: Record, value: int, operator: Operator) -> int:
 
 
 def shift(record: Record, value: int, bias: Tensor | None) -> int:
-    """x + b."""
+    """X + b."""
     if bias is None:
         return value
     tensors = {"scale": None, "shift": bias.detach().clone()}
