@@ -132,11 +132,12 @@ class Linear(Step):
             bias = None
         return self.again([source.id], width=rows.size(0), weight=rows[:, source.kept], bias=bias)
 
-    def stored(self, form: str) -> Linear:
-        """The same step with its weight in another form: ``dense`` or ``csr``."""
+    def stored(self, form: str, transposed: bool = False) -> Linear:
+        """The same step with its weight in another form: ``dense``, for sparse features transposed, or ``csr``."""
         if form == "dense":
-            tensors: dict[str, Tensor | None] = {"weight": self.weight, "bias": self.bias}
-            return Linear(self.inputs, self.width, self.name, tensors, **{**self.options, "form": form})
+            weight = self.weight.t() if transposed else self.weight
+            tensors: dict[str, Tensor | None] = {"weight": weight, "bias": self.bias}
+            return Linear(self.inputs, self.width, self.name, tensors, form=form, transposed=transposed)
         packed = Csr.of(self.weight)
         tensors = {"ptr": packed.ptr, "index": packed.index, "values": packed.values, "bias": self.bias}
         return Linear(self.inputs, self.width, self.name, tensors, form=form, columns=packed.columns)
@@ -150,9 +151,9 @@ class Linear(Step):
             out = graph.multiply(weight, x.t().contiguous()).t()
             return out if self.bias is None else out + self.bias
         if isinstance(x, Csr):
-            out = graph.multiply(x, self.weight.t().contiguous())
+            out = graph.multiply(x, self.weight if self.options.get("transposed") else self.weight.t().contiguous())
             return out if self.bias is None else out + self.bias
-        return F.linear(x, self.weight, self.bias)
+        return F.linear(x, self.weight.t() if self.options.get("transposed") else self.weight, self.bias)
 
 
 class Propagate(Step):

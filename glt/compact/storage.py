@@ -36,7 +36,7 @@ def choose(step: Linear, x: Any, graph: Prepared, storage: str) -> tuple[Linear,
     if storage not in CHOICES:
         raise GltError(unknown("storage", storage, CHOICES))
     if isinstance(x, Csr):
-        return step.stored("dense"), {}
+        return step.stored("dense", transposed=True), {}
     if storage != "auto":
         return step.stored(storage), {}
     weight = step.get_buffer("weight")

@@ -26,7 +26,7 @@ def logits(path):
             out = t["x"] if "x" in t else matrix("x", header["read"])
         elif kind == "linear":
             weight = own["weight"] if "weight" in own else matrix(f"step/{i}", o["columns"]).to_dense()
-            out = x[0] @ weight.t() + own.get("bias", 0)
+            out = x[0] @ (weight if o.get("transposed") else weight.t()) + own.get("bias", 0)
         elif kind == "propagate":
             out = graph[o["graph"]] @ (x[0].to_dense() if x[0].is_sparse_csr else x[0])
         elif kind == "attend":
