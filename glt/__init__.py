@@ -3,6 +3,7 @@
 from glt import transforms
 from glt.constraints import freeze_weights, project_weights, prunable_weights
 from glt.controlled import controls
+from glt.cost import cost
 from glt.datasets import load
 from glt.edges import PrunableEdges
 from glt.errors import GltError
@@ -35,6 +36,7 @@ __all__ = [
     "__version__",
     "build",
     "controls",
+    "cost",
     "find",
     "freeze_weights",
     "keep_top",

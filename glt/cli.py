@@ -1,4 +1,4 @@
-"""The command line: ``glt run``, ``list``, ``show``, ``verify``, ``controls``, ``sparsify``."""
+"""The command line: ``glt run``, ``list``, ``show``, ``verify``, ``controls``, ``sparsify``, ``export``, ``cost``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 import click
 
 from glt.commands.controls import controls
+from glt.commands.cost import cost
+from glt.commands.export import export
 from glt.commands.list import list_
 from glt.commands.run import run
 from glt.commands.show import show
@@ -26,7 +28,7 @@ def cli() -> None:
     """
 
 
-for command in (run, list_, show, verify, controls, sparsify):
+for command in (run, list_, show, verify, controls, sparsify, export, cost):
     cli.add_command(command)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from glt import ticket_file
 from glt.constraints import Masks
 from glt.edges import PrunableEdges
 from glt.errors import GltError
+from glt.initial import again, recipe
 from glt.provenance import versions
 from glt.sparsify import remove_arcs, weigh_arcs
 
@@ -117,18 +121,23 @@ class Ticket:
         score = f", test {test:.4f}" if isinstance(test, float) else ""
         return f"Ticket(graph {self.graph_sparsity:.1%} removed, weights {self.weight_sparsity:.1%} removed{score})"
 
-    def save(self, path: str | Path, trained: bool = True) -> str:
+    def save(self, path: str | Path, trained: bool = True, initial: bool = True) -> str:
         """Write one safetensors file, atomically; returns its content digest (sha256).
 
         Args:
             path: usually ``*.safetensors``.
             trained: also keep the trained weights, which :meth:`verify` needs.
+            initial: also keep the initial weights. Without, seed and sha256 are kept, and loading makes them again.
+
+        Raises:
+            GltError: ``initial=False``, and they are not what the seed gives a built-in backbone.
         """
+        how = None if initial else recipe(self.initial, self.config)
         tensors = {"edges": ticket_file.pack(self.edge_keep)}
         if self.edge_weights is not None:
             tensors["edge_weights"] = self.edge_weights[self.edge_keep]
         tensors |= {f"mask/{k}": ticket_file.pack(v) for k, v in self.weight_masks.items()}
-        tensors |= {f"initial/{k}": v for k, v in self.initial.items()}
+        tensors |= {f"initial/{k}": v for k, v in self.initial.items()} if initial else {}
         if trained and self.trained is not None:
             for k, v in self.trained.items():  # only what survives the mask
                 tensors[f"trained/{k}"] = v[self.weight_masks[k].to(v.device)] if k in self.weight_masks else v
@@ -140,6 +149,7 @@ class Ticket:
             "config": self.config,
             "metrics": self.metrics,
             "versions": self.versions,
+            **({} if how is None else {"format": 2, "initial": how}),
         }
         return ticket_file.write(path, header, tensors)
 
@@ -153,7 +163,7 @@ class Ticket:
                 if name not in ("edges", "edge_weights"):
                     kind, key = name.split("/", 1)
                     parts[kind][key] = tensor
-            initial = parts["initial"]
+            initial = again(header["initial"], header["config"]) if "initial" in header else parts["initial"]
             masks = {k: ticket_file.unpack(v, tuple(initial[k].shape), f"mask {k!r}") for k, v in parts["mask"].items()}
             keep = ticket_file.unpack(tensors["edges"], (int(header["num_edges"]),), "the edge mask")
             return cls(
@@ -172,6 +182,34 @@ class Ticket:
             if isinstance(error, GltError):
                 raise
             raise GltError(f"{path} is not a valid ticket: {type(error).__name__} {error}") from None
+
+    def compact(self, model: nn.Module, data: Data, **options: Any) -> Any:
+        """The trained model as it is used: smaller, with the same logits; see :func:`glt.compact.build.compact`.
+
+        Args:
+            model: of the ticket's architecture; it is not modified.
+            data: the ticket's graph, full.
+            options: ``storage``, ``reorder``, ``narrow``.
+
+        Returns:
+            a :class:`~glt.compact.model.Compact`; calling it gives logits, its ``report`` says what was done.
+
+        Raises:
+            GltError: another graph or model, or a ticket without trained weights.
+        """
+        from glt.builtin import sparsifier
+        from glt.compact.build import compact
+
+        made = compact(self.restore(copy.deepcopy(model).to(data.x.device)), self.apply(data), **options)
+        with suppress(GltError):  # what on(sparsify=True) says then
+            made.sparsifier = sparsifier(self)
+        return made
+
+    def sparsifier(self) -> Callable[[Data], Data]:
+        """A function that sparsifies another graph as this one was; see :func:`glt.builtin.sparsifier`."""
+        from glt.builtin import sparsifier
+
+        return sparsifier(self)
 
     def verify(self, data: Data | None = None, model: nn.Module | None = None, root: Path | None = None) -> Any:
         """Recompute sparsities and metrics from the ticket alone; see :func:`glt.verify.verify`."""

@@ -17,7 +17,7 @@ from glt.errors import GltError
 from glt.files import atomic
 
 FORMAT = 2
-"""The newest that is read: 2 adds weights of edges, which most tickets have not; those are written as 1."""
+"""The newest that is read. 1: all is there; 2: edges have weights, or initial weights are described and not held."""
 KEY = "glt"
 
 

@@ -1,0 +1,62 @@
+"""The built-in dataset, backbone and scorer that a ticket names."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch_geometric.data import Data
+
+from glt.check import num_classes
+from glt.errors import GltError
+from glt.registry import build
+from glt.sparsify import keep_arcs, remove_arcs
+from glt.ticket import Ticket
+
+
+def data_of(ticket: Ticket, root: Path | None = None) -> Data:
+    """The ticket's dataset. Raises GltError where it was found on a user's own."""
+    data: Data = build("datasets", _named(ticket, "dataset"))(root)
+    return data
+
+
+def model_of(ticket: Ticket, data: Data) -> nn.Module:
+    """A model of the ticket's architecture, with any weights. Raises GltError where it is a user's own."""
+    with torch.random.fork_rng([]):
+        model: nn.Module = build("backbones", _named(ticket, "backbone"))(data.x.size(1), num_classes(data))
+    return model
+
+
+def sparsifier(ticket: Ticket) -> Callable[[Data], Data]:
+    """What takes the ticket's share of its edges out of another graph, by the scorer of its strategy.
+
+    Raises:
+        GltError: the ticket does not name a scorer (learned masks belong to one graph), its scorer looks at a trained
+            model, or its edges were not simply those with the highest scores.
+    """
+    strategy = build("strategies", _named(ticket, "strategy"))
+    scorer = getattr(strategy, "scorer", None)
+    if scorer is None:
+        raise GltError(
+            f"strategy {_named(ticket, 'strategy')!r} has no scorer: its edge mask belongs to its own graph alone"
+        )
+    scorer = build("scorers", scorer)
+    if getattr(scorer, "needs_model", False):
+        raise GltError(f"scorer {scorer.name!r} looks at a trained model: score and sparsify the other graph yourself")
+    if getattr(strategy, "selection", None) is not None:
+        raise GltError("the ticket's edges were chosen by a selection of its own: sparsify the other graph yourself")
+    return functools.partial(_sparsified, scorer, ticket.graph_sparsity, ticket.undirected)
+
+
+def _sparsified(scorer: Any, sparsity: float, undirected: bool, data: Data) -> Data:
+    return remove_arcs(data, keep_arcs(data, scorer, sparsity, undirected))
+
+
+def _named(ticket: Ticket, part: str) -> Any:
+    if part not in ticket.config:
+        raise GltError(f"the ticket does not name a built-in {part}: it was found on a user's own, give it in Python")
+    return ticket.config[part]

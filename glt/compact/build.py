@@ -1,0 +1,146 @@
+"""From a ticket and a model to a :class:`~glt.compact.model.Compact`."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.nn import MessagePassing
+
+from glt.compact.live import shrink
+from glt.compact.model import Compact, Line, Report
+from glt.compact.ops import Affine, Function, Input, Linear, Opaque, Step
+from glt.compact.order import Program, fold, narrow_first, weights_first
+from glt.compact.record import NotRecordable, Record
+from glt.compact.storage import choose, milliseconds
+from glt.errors import GltError
+from glt.forward import Forward, arguments_of
+
+TOLERANCE = 1e-5
+FASTER = 0.95
+"""Nodes are renumbered where that takes less than this share of the time."""
+
+
+def compact(
+    model: nn.Module, data: Data, storage: str = "auto", reorder: bool | str = "auto", narrow: bool = True
+) -> Compact:
+    """A smaller model with the same logits as ``model`` on ``data``: zeros in its weights are made use of.
+
+    The model is run once and written down. Hidden units and input features are dropped where that is exact: all
+    outgoing weights zero, or all incoming ones (what such a unit gives is a constant, and goes into the biases of its
+    readers). Normalisation of the graph is folded into stored values, batch norm into weights. What is not understood
+    is left alone, and the report says so; if the result differs by more than 1e-5 of the largest logit, all is.
+
+    Args:
+        model: any module that calls as ``model(x, edge_index)``; it is not modified.
+        data: its graph, already sparse.
+        storage: ``auto`` measures each weight as a dense and as a CSR matrix; or one of these for all.
+        reorder: renumber the nodes for locality; ``auto`` measures whether that helps.
+        narrow: let a product with the graph come before one with weights that makes rows wider.
+
+    Raises:
+        GltError: an unknown storage, or ``cached=True`` layers.
+    """
+    model = copy.deepcopy(model).eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    reference = Forward(model, data, plain=True).evaluate()
+    lines: list[Line] = []
+    try:
+        record = Record(model, data)
+        made = _compacted(record, data, storage, narrow, lines)
+        error = difference(made(), reference)
+        if not error <= TOLERANCE:
+            raise NotRecordable(f"what was written down differs by {error:.1e} of the largest logit")
+    except GltError:
+        raise
+    except (NotRecordable, RuntimeError, TypeError, ValueError, IndexError) as reason:
+        why = " ".join(str(reason).split())
+        made, lines = _alone(model, data, why)
+        error = difference(made(), reference)
+    renumbered = _renumber(made, data, reorder)
+    made.report = Report(tuple(lines), error, renumbered)
+    return made
+
+
+def difference(logits: Tensor, reference: Tensor) -> float:
+    """Largest absolute difference, divided by the largest logit."""
+    scale = float(reference.abs().max()) if reference.numel() else 1.0
+    return float((logits - reference).abs().max()) / max(scale, 1e-30) if reference.numel() else 0.0
+
+
+def _compacted(record: Record, data: Data, storage: str, narrow: bool, lines: list[Line]) -> Compact:
+    before = {step.name: tuple(step.get_buffer("weight").shape) for step in record.steps if isinstance(step, Linear)}
+    program = Program(_on_cpu(record.steps), record.output)
+    weights_first(program)
+    fold(program)
+    program = Program(*shrink(program.steps, program.output))
+    fold(program)
+    if narrow:
+        narrow_first(program)
+        fold(program)
+    _in_place(program)
+    made = Compact(program.steps, program.output, record.operators, data.x.size(1)).to(data.x.device)
+    made.ready = made.prepare(data)
+    forms: dict[str, Line] = {}
+    for i, step in enumerate(list(made.steps)):
+        if isinstance(step, Linear):
+            x = made.run(made.ready.x, made.ready.graph, step.inputs[0]) if step.inputs[0] else made.ready.x
+            stored, times = choose(step, x, made.ready.graph, storage)
+            made.steps[i] = stored
+            note = "; ".join(f"{form} {ms:.3g} ms" for form, ms in times.items())
+            shape = tuple(step.get_buffer("weight").shape)
+            form = str(stored.options["form"])
+            forms[step.name] = Line(step.name, before.get(step.name, shape), shape, form, note)  # type: ignore[arg-type]
+    lines += [forms.get(name) or Line(name, shape, None, "removed") for name, shape in before.items()]  # type: ignore[arg-type]
+    lines += [Line(step.name, None, None, "left alone", step.why) for step in made.steps if isinstance(step, Opaque)]
+    return made
+
+
+def _on_cpu(steps: list[Step]) -> list[Step]:
+    return [step if isinstance(step, Opaque) else step.cpu() for step in steps]
+
+
+def _in_place(program: Program) -> None:
+    """Let functions write into what nobody else reads."""
+    for i, step in enumerate(program.steps):
+        if isinstance(step, (Function, Affine)):
+            source = step.inputs[0]
+            fresh = not isinstance(program.steps[source], (Input, Opaque))
+            program.steps[i] = step.again(inplace=fresh and program.readers(source) == 1)
+
+
+def _alone(model: nn.Module, data: Data, why: str) -> tuple[Compact, list[Line]]:
+    """The whole model as one call."""
+    options = arguments_of(model, data, plain=True)[1]
+    name = type(model).__name__
+    step = Opaque([0], 1, name)
+    step.layer, step.function, step.why, step.widths = model, None, why, [data.x.size(1)]
+    step.call = lambda values, graph: ((values[0], graph["edge_index"]), {k: graph[k] for k in options})
+    columns = torch.arange(data.x.size(1))
+    made = Compact([Input((), data.x.size(1), "features", {"columns": columns}), step], 1, (), data.x.size(1))
+    made.to(data.x.device)
+    made.ready = made.prepare(data)
+    return made, [Line(name, None, None, "left alone", why)]
+
+
+def _renumber(made: Compact, data: Data, reorder: bool | str) -> bool:
+    if reorder not in (True, False, "auto"):
+        raise GltError(f"reorder = {reorder!r}: give True, False or 'auto'")
+    sums = any(isinstance(module, MessagePassing) for module in made.modules()) or bool(made.operators)
+    if reorder is False or not sums:
+        return False
+    assert made.ready is not None
+    made.reorder = True
+    moved, here = made.prepare(data), made.ready
+
+    def timed(ready: Any) -> float:
+        made.ready = ready
+        return milliseconds(made, data.x.device)
+
+    use = reorder is True or timed(moved) < FASTER * timed(here)
+    made.ready, made.reorder = (moved, True) if use else (here, False)
+    return use

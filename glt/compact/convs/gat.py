@@ -1,0 +1,39 @@
+"""GATConv: attention per head over incoming arcs and the node itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.nn import GATConv
+
+from glt.compact.convs.base import linear, shift, usual
+from glt.compact.graphs import Operator
+from glt.compact.ops import Attend, Linear
+from glt.compact.record import Record, lowers
+
+
+@lowers(GATConv)
+def gat(record: Record, conv: Any, x: Tensor, edge_index: Tensor) -> int | None:
+    """Attention logits are linear in x: a . (W x) = (a W) x, so that a channel no layer reads can go."""
+    value = record.value(x)
+    odd = conv.edge_dim is not None or getattr(conv, "residual", False) or getattr(conv, "lin", None) is None
+    if value is None or odd or not usual(conv, "add") or not record.is_graph(edge_index):
+        return None
+    heads, size = conv.heads, conv.out_channels
+    weight = conv.lin.weight.detach().view(heads, size, -1)
+    logits = []
+    for vector in (conv.att_src, conv.att_dst):
+        rows = (vector.detach().view(heads, size, 1) * weight).sum(1)
+        tensors = {"weight": rows, "bias": None}
+        logits.append(record.emit(Linear([value], heads, record.name_of(vector), tensors, stock=heads * size)))
+    features = linear(record, value, conv.lin)
+    graph = record.operator(Operator("attention", 1.0 if conv.add_self_loops else None))
+    options = {"graph": graph, "sizes": [size] * heads, "slope": conv.negative_slope}
+    out = record.emit(Attend([*logits, features], heads * size, record.name_of(conv), **options))
+    if not conv.concat:
+        mean = torch.eye(size, dtype=weight.dtype, device=weight.device).repeat(1, heads) / heads
+        tensors = {"weight": mean, "bias": None}
+        out = record.emit(Linear([out], size, f"{record.name_of(conv)} (mean of heads)", tensors, stock=heads * size))
+    return shift(record, out, conv.bias)

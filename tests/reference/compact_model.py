@@ -1,0 +1,62 @@
+"""A compact model's safetensors file, run with plain torch: the recipe of the README, without glt."""
+
+import json
+
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+
+
+def logits(path):
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["glt-compact"])
+        t = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+
+    def matrix(at, columns):
+        ptr, index, values = (t[f"{at}/{k}"] for k in ("ptr", "index", "values"))
+        return torch.sparse_csr_tensor(ptr, index, values, (len(ptr) - 1, columns))
+
+    rows, values = header["rows"], []
+    graph = [matrix(f"graph/{i}", rows) for i in range(len(header["operators"]))]
+    for i, step in enumerate(header["steps"]):
+        kind, o = step["kind"], step["options"]
+        own = {k.split("/")[2]: v for k, v in t.items() if k.startswith(f"step/{i}/")}
+        x = [values[j] for j in step["inputs"]]
+        if kind == "input":
+            out = t["x"] if "x" in t else matrix("x", header["read"])
+        elif kind == "linear":
+            weight = own["weight"] if "weight" in own else matrix(f"step/{i}", o["columns"]).to_dense()
+            out = x[0] @ (weight if o.get("transposed") else weight.t()) + own.get("bias", 0)
+        elif kind == "propagate":
+            out = graph[o["graph"]] @ (x[0].to_dense() if x[0].is_sparse_csr else x[0])
+        elif kind == "attend":
+            target = torch.repeat_interleave(graph[o["graph"]].crow_indices().diff())
+            source = graph[o["graph"]].col_indices().long()
+            weight = F.leaky_relu(x[0][source] + x[1][target], o["slope"]).exp()
+            total = torch.zeros(rows, weight.size(1)).index_add(0, target, weight)
+            weight = (weight / total[target]).repeat_interleave(torch.tensor(o["sizes"]), dim=1)
+            out = torch.zeros(rows, step["width"]).index_add(0, target, weight * x[2][source])
+        elif kind == "affine":
+            out = x[0] * own.get("scale", 1) + own.get("shift", 0)
+        elif kind == "function":
+            out = getattr(F, o["function"])(x[0], **o["arguments"])
+        elif kind == "add":
+            out = torch.zeros(rows, step["width"]) + own.get("shift", 0)
+            for n, part in enumerate(x):
+                part = part.to_dense() if part.is_sparse_csr else part
+                part = part[:, own[f"take_{n}"]] if f"take_{n}" in own else part
+                out = out.index_add(1, own.get(f"put_{n}", torch.arange(step["width"])), part)
+        elif kind == "concatenate":
+            out = torch.cat(x, dim=1)
+        elif kind == "expand":
+            out = own["row"].repeat(rows, 1)
+            if x:
+                part = x[0].to_dense() if x[0].is_sparse_csr else x[0]
+                out[:, own.get("put", torch.arange(step["width"]))] = part[:, own["take"]] if "take" in own else part
+        elif o["function"] == "layer_norm":
+            out = F.layer_norm(x[0], (step["width"],), own.get("weight"), own.get("bias"), o["eps"])
+        else:
+            out = getattr(torch, o["function"])(x[0], dim=-1)
+        values.append(out)
+    out = values[header["output"]]
+    return out[t["place"]] if "place" in t else out

@@ -1,0 +1,365 @@
+"""A compact model gives what the masked model gives, whatever the masks, the graph and the model."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference.graphs import arcs_of, directed
+from test_backbones import BACKBONES, CLASSES, FEATURES, PYG, graph, model_of
+from torch import nn
+from torch_geometric.data import Data
+from torch_geometric.nn import BatchNorm, GATConv, GATv2Conv, GCNConv, GraphConv, SAGEConv, Sequential, SGConv
+
+import glt
+from glt.compact.build import compact, difference
+from glt.compact.ops import Opaque
+from glt.constraints import prunable_weights
+from glt.errors import GltError
+from glt.forward import Forward
+from glt.registry import build
+
+DENSITIES = (0.0, 0.02, 0.1, 0.5, 1.0)
+
+
+def masked(model, density, seed=0, biases=False):
+    """``model`` with a random part of every weight left; batch norms get numbers that are not their first ones."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in prunable_weights(model, biases).values():
+            parameter.mul_(torch.rand(parameter.shape, generator=generator) < density)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                for tensor in (module.weight, module.bias, module.running_mean):
+                    tensor.normal_(generator=generator)
+                module.running_var.uniform_(0.5, 2.0, generator=generator)
+    return model
+
+
+def reference(model, data):
+    return Forward(copy.deepcopy(model), data, plain=True).evaluate()
+
+
+def assert_same(made, model, data, left_alone=0):
+    assert difference(made(), reference(model, data)) <= 1e-5
+    assert sum(line.storage == "left alone" for line in made.report.lines) == left_alone, str(made.report)
+
+
+@pytest.mark.parametrize("density", DENSITIES)
+@pytest.mark.parametrize("layers", [1, 2, 4])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_gives_the_same(name, layers, density):
+    for residual, words, storage in ((False, 0.1, "dense"), (True, 1.0, "csr")):
+        model = masked(model_of(name, layers=layers, residual=residual), density)
+        data = graph(words, weighted=True)
+        made = compact(model, data, storage=storage, reorder=residual)
+        assert difference(made(), reference(model, data)) <= 1e-5
+
+
+@settings(max_examples=15)
+@given(directed(), st.sampled_from(BACKBONES), st.sampled_from(DENSITIES), st.booleans(), st.integers(0, 5))
+def test_any_graph_any_mask(small, name, density, biases, seed):
+    edge_index, nodes = small
+    data = Data(x=torch.linspace(-1, 1, nodes * FEATURES).view(nodes, FEATURES), edge_index=edge_index)
+    model = masked(model_of(name, layers=3, residual=seed % 2 == 0), density, seed, biases)
+    made = compact(model, data, storage="csr" if seed % 3 else "dense", reorder=False)
+    assert difference(made(), reference(model, data)) <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["gcn", "gat", "sage", "gin", "mlp"])
+def test_what_is_dead_is_gone_in_the_stacks(name):
+    model, data = masked(model_of(name, layers=3), 0.05), graph(1.0)
+    made = compact(model, data, storage="dense", reorder=False)
+    assert_same(made, model, data)
+    before = sum(p.numel() for p in prunable_weights(model).values())
+    after = sum(s.get_buffer("weight").numel() for s in made.steps if s.kind == "linear")
+    assert after < before / 3
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_layer_that_is_all_dead(name, layer):
+    model, data = model_of(name, layers=3, residual=True), graph()
+    with torch.no_grad():
+        for key, parameter in prunable_weights(model).items():
+            if f".{layer}." in key:
+                parameter.zero_()
+    assert difference(compact(model, data, reorder=False)(), reference(model, data)) <= 1e-5
+
+
+@pytest.mark.parametrize("edges", [(), ((0, 1),), ((3, 3),)])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_all_edges_but_one_removed(name, edges):
+    model, data = masked(model_of(name), 0.5), graph()
+    data.edge_index = arcs_of(*edges)
+    made = compact(model, data, reorder=True)
+    assert difference(made(), reference(model, data)) <= 1e-5
+
+
+def test_a_golden_by_hand():
+    """Unit 0 reads nothing: relu(2) = 2 goes to the next bias. Unit 1 is read by nobody. Feature 2 is read by none."""
+    model = build("backbones", {"name": "mlp", "hidden": 3, "dropout": 0})(3, 2)
+    one, two = model.convs
+    with torch.no_grad():
+        one.weight.copy_(torch.tensor([[0.0, 0, 0], [1, 2, 3], [4, 5, 0]]))
+        one.bias.copy_(torch.tensor([2.0, 1, -1]))
+        two.weight.copy_(torch.tensor([[3.0, 0, 7], [0, 0, 9]]))
+        two.bias.copy_(torch.tensor([0.5, 0.25]))
+    data = Data(x=torch.tensor([[1.0, 2, 3], [4, 5, 6]]), edge_index=arcs_of((0, 1)))
+    made = compact(model, data, storage="dense", reorder=False)
+    assert made.columns.tolist() == [0, 1]
+    first, second = (s for s in made.steps if s.kind == "linear")
+    assert (first.weight.tolist(), first.bias.tolist()) == ([[4.0, 5.0]], [-1.0])
+    assert (second.weight.tolist(), second.bias.tolist()) == ([[7.0], [9.0]], [6.5, 0.25])
+    assert made().tolist() == [[7 * 13 + 6.5, 9 * 13 + 0.25], [7 * 40 + 6.5, 9 * 40 + 0.25]]
+
+
+# --- models of users
+
+
+class Custom(nn.Module):
+    """Two convolutions, batch norm, a residual, jumping knowledge, a linear head, functions in between."""
+
+    def __init__(self, conv=GCNConv):
+        super().__init__()
+        self.lift = nn.Linear(FEATURES, 12)
+        self.one, self.two = conv(12, 12), conv(12, 12)
+        self.norm = BatchNorm(12)
+        self.last = nn.Linear(24, CLASSES)
+        self.scale = nn.Parameter(torch.rand(12))
+
+    def forward(self, x, edge_index):
+        x = F.elu(self.lift(x))
+        h = F.dropout(self.norm(self.one(x, edge_index)).relu_(), 0.5, training=self.training)
+        h = 0.5 * h + x * self.scale
+        h2 = F.leaky_relu(self.two(h, edge_index), 0.1) - 1.0
+        return F.log_softmax(self.last(torch.cat([h, h2], dim=-1)), dim=-1)
+
+
+def gat_heads(i, o):
+    return GATConv(i, o, heads=2, concat=False)
+
+
+CONVS = {"gcn": GCNConv, "graph": GraphConv, "sage": SAGEConv, "gat": gat_heads}
+
+
+@pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("conv", CONVS)
+def test_a_custom_module(conv, density):
+    torch.manual_seed(1)
+    model, data = masked(Custom(CONVS[conv]), density, seed=2), graph(1.0)
+    made = compact(model, data, reorder=False)
+    assert_same(made, model, data)
+    if density == 0.1:
+        head = next(line for line in made.report.lines if line.name == "last.weight")
+        assert head.after[1] < 24, "dead units are dropped through concatenation"
+
+
+@pytest.mark.parametrize("name", PYG)
+def test_pygs_own_models(name):
+    model, data = masked(PYG[name](), 0.2), graph()
+    assert_same(compact(model, data), model, data)
+
+
+def test_a_sequential_of_convolutions_and_linears():
+    parts = [
+        (GCNConv(FEATURES, 16, improved=True), "x, edge_index -> x"),
+        nn.ReLU(inplace=True),
+        nn.LayerNorm(16),
+        (SAGEConv(16, 16, aggr="sum", root_weight=False), "x, edge_index -> x"),
+        nn.BatchNorm1d(16),
+        nn.Tanh(),
+        nn.Linear(16, CLASSES),
+    ]
+    model, data = masked(Sequential("x, edge_index", parts), 0.3), graph()
+    assert_same(compact(model, data), model, data)
+
+
+@pytest.mark.parametrize("conv", [GATv2Conv, SGConv, lambda i, o: SAGEConv(i, o, aggr="max")])
+def test_a_layer_without_a_rule_is_left_alone_and_said_so(conv):
+    model, data = masked(Custom(conv), 0.2), graph()
+    made = compact(model, data)
+    assert_same(made, model, data, left_alone=2)
+    assert "one: left alone, " in str(made.report)
+    assert next(line for line in made.report.lines if line.name == "lift.weight").after != (12, FEATURES)
+    other = graph(seed=4)
+    assert difference(made(other), reference(model, other)) <= 1e-5
+
+
+class Strange(nn.Module):
+    """Writes into a slice, which no record follows."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = GCNConv(FEATURES, CLASSES)
+
+    def forward(self, x, edge_index):
+        x = x.clone()
+        x[:, :3] = 0
+        return self.conv(x, edge_index)
+
+
+class Aliased(Strange):
+    """Changes a value through a view of it: what is written down would be wrong, and is found out."""
+
+    def forward(self, x, edge_index):
+        h = self.conv(x, edge_index)
+        h.view(-1).relu_()
+        return h + 1.0
+
+
+@pytest.mark.parametrize("kind", [Strange, Aliased])
+def test_a_model_that_is_not_understood_is_left_alone_whole(kind):
+    model, data = kind(), graph(1.0)
+    made = compact(model, data)
+    assert_same(made, model, data, left_alone=1)
+    assert isinstance(made.steps[1], Opaque)
+
+
+class Own(nn.Module):
+    """Normalises with the graph by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.lin = nn.Linear(FEATURES, CLASSES)
+
+    def forward(self, x, edge_index):
+        degree = torch.zeros(x.size(0)).index_add(0, edge_index[1], torch.ones(edge_index.size(1)))
+        return self.lin(x) * (1 + degree).unsqueeze(1)
+
+
+def test_functions_that_are_not_known_are_called_and_bound_to_one_graph():
+    model, data = Own(), graph(1.0)
+    made = compact(model, data)
+    assert difference(made(), reference(model, data)) <= 1e-5
+    with pytest.raises(GltError, match=r"recorded for one graph.*compact the model again"):
+        made.on(graph(seed=1))
+
+
+def test_a_model_is_not_modified():
+    model, data = masked(Custom(), 0.2), graph()
+    model.train()
+    state, before = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
+    compact(model, data)
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+    assert model.training and all(p.requires_grad for p in model.parameters())
+    assert not any("forward" in vars(m) for m in model.modules())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# --- storage, order, other graphs
+
+
+@pytest.mark.parametrize("storage", ["dense", "csr", "auto"])
+def test_storage_can_be_forced_and_is_named(storage):
+    model, data = masked(model_of("gcn"), 0.2), graph(1.0)
+    made = compact(model, data, storage=storage)
+    named = {line.storage for line in made.report.lines}
+    assert named <= ({storage} if storage != "auto" else {"dense", "csr"})
+    assert_same(made, model, data)
+
+
+def test_the_faster_form_is_chosen(monkeypatch):
+    model, data = masked(model_of("gcn"), 0.2), graph(1.0)
+    for winner in ("dense", "csr"):
+        times = {"dense": 1.0, "csr": 2.0} if winner == "dense" else {"dense": 2.0, "csr": 1.0}
+        monkeypatch.setattr(
+            "glt.compact.storage.milliseconds", lambda call, *_, t=times: t[call.func.__self__.options["form"]]
+        )
+        assert {line.storage for line in compact(model, data, reorder=False).report.lines} == {winner}
+
+
+def test_unknown_options_are_errors():
+    with pytest.raises(GltError, match="unknown storage 'cSr'"):
+        compact(model_of("gcn"), graph(1.0), storage="cSr")
+    with pytest.raises(GltError, match="reorder = 'maybe'"):
+        compact(model_of("gcn"), graph(), reorder="maybe")
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_renumbered_nodes_give_the_same_rows(name):
+    model, data = model_of(name), graph()
+    one, two = (compact(model, data, reorder=reorder) for reorder in (True, False))
+    assert one.report.reordered == (name != "mlp") and not two.report.reordered
+    torch.testing.assert_close(one(), two(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_product_with_the_graph_comes_where_rows_are_narrow():
+    model, data = model_of("gcn", layers=2, hidden=2), graph(1.0)
+    wide = build("backbones", {"name": "gcn", "hidden": 2, "dropout": 0})(FEATURES, 16)
+    for narrow, width in ((True, 2), (False, 16)):
+        made = compact(wide, data, reorder=False, narrow=narrow)
+        assert [s.width for s in made.steps if s.kind == "propagate"] == [2, width]
+        assert_same(made, wide, data)
+    del model
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_new_nodes_and_graphs(name):
+    model, data = masked(model_of(name, layers=3), 0.3), graph(weighted=True)
+    made = compact(model, data, reorder=True)
+    other = graph(weighted=True, seed=5).subgraph(torch.arange(20))
+    want = reference(model, other)
+    assert difference(made(other), want) <= 1e-5
+    assert difference(made.on(other)(), want) <= 1e-5
+    assert difference(made(), reference(model, data)) <= 1e-5, "its own graph is still there"
+
+
+def test_another_number_of_features_is_an_error():
+    made, other = compact(model_of("gcn"), graph()), graph()
+    other.x = other.x[:, 1:]
+    with pytest.raises(GltError, match=f"reads {FEATURES} features, the data has {FEATURES - 1}"):
+        made(other)
+
+
+# --- tickets
+
+
+@pytest.fixture(scope="module")
+def found():
+    data = build("datasets", {"name": "csbm", "nodes": 120, "classes": 3, "features": 30, "avg_degree": 4})()
+    model = build("backbones", {"name": "gcn", "hidden": 16})(30, 3)
+    return glt.find(model, data, 0.4, 0.9, recipe=glt.Recipe(epochs=5)), model, data
+
+
+def test_a_ticket_compacts(found):
+    ticket, model, data = found
+    made = ticket.compact(model, data)
+    want = Forward(ticket.restore(copy.deepcopy(model)), ticket.apply(data)).evaluate()
+    assert difference(made(), want) <= 1e-5
+    assert made.report.error <= 1e-5
+    assert sum(b.numel() for b in made.buffers()) < 0.6 * sum(p.numel() for p in model.parameters())
+
+
+def test_another_graph_is_sparsified_by_the_same_scorer(found):
+    ticket, model, data = found
+    made = ticket.compact(model, data)
+    torch.testing.assert_close(made.on(data, sparsify=True)(), made(), rtol=1e-4, atol=1e-5)
+    sparse = ticket.sparsifier()(data)
+    assert torch.equal(sparse.edge_index, ticket.apply(data).edge_index)
+    nameless = copy.deepcopy(ticket)
+    del nameless.config["strategy"]
+    with pytest.raises(GltError, match="does not name a built-in strategy"):
+        nameless.sparsifier()
+    with pytest.raises(GltError, match="does not name a scorer"):
+        nameless.compact(model, data).on(data, sparsify=True)
+
+
+def test_learned_masks_do_not_sparsify_other_graphs(found):
+    ticket = copy.deepcopy(found[0])
+    ticket.config["strategy"] = {"name": "ugs"}
+    with pytest.raises(GltError, match="has no scorer"):
+        ticket.sparsifier()
+
+
+def test_a_large_sparse_matrix_of_features_stays_sparse():
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy((rng.random((NODES := 40, FEATURES)) < 0.05).astype("float32"))
+    data = Data(x=x.to_sparse_csr(), edge_index=torch.from_numpy(rng.integers(NODES, size=(2, 90))))
+    model = masked(model_of("sage"), 0.3)
+    made = compact(model, data)
+    assert_same(made, model, data)
+    assert made.ready.x.entries == int(x[:, made.columns].count_nonzero())

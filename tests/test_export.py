@@ -1,0 +1,138 @@
+"""Files of compact models: read again bit by bit, by plain torch as well, and never unpickled."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from test_backbones import FEATURES, graph, model_of
+from test_compact import Custom, masked
+from torch_geometric.nn import GATv2Conv, GCNConv
+
+from glt.compact.build import compact, difference
+from glt.errors import GltError
+from glt.export import arguments, export, load
+
+HERE = Path(__file__).parent
+STACKS = ("gcn", "gat", "sage", "gin", "mlp")
+
+
+def of(name, words=0.1, **options):
+    if name == "attention":
+        model = model_of("gat", layers=1, hidden=4, heads=1)
+    else:
+        model = Custom(GCNConv) if name == "custom" else model_of(name, layers=3, residual=True)
+    return compact(masked(model, 0.2), graph(words), **options)
+
+
+@pytest.mark.parametrize(("words", "storage", "reorder"), [(0.1, "csr", True), (1.0, "dense", False)])
+@pytest.mark.parametrize("name", [*STACKS, "custom"])
+def test_safetensors_come_back(name, words, storage, reorder, tmp_path):
+    made = of(name, words, storage=storage, reorder=reorder)
+    path = export(made, tmp_path / "it.safetensors")
+    again = load(path)
+    assert torch.equal(again(), made())
+    other = graph(words, seed=3)
+    assert torch.equal(again(other), made(other))
+    assert export(again, tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["again.safetensors", "it.safetensors"]
+
+
+def test_without_its_graph_a_file_is_smaller_and_needs_one(tmp_path):
+    made = of("gcn")
+    full = export(made, tmp_path / "full.safetensors").stat().st_size
+    path = export(made, tmp_path / "it.safetensors", graph=False)
+    assert path.stat().st_size < full
+    with pytest.raises(GltError, match="has no graph"):
+        load(path)()
+    assert difference(load(path)(graph()), made()) <= 1e-6
+
+
+def test_plain_torch_reads_them_where_there_is_no_glt(tmp_path):
+    """As the README says: the reference in a process of its own, which cannot import glt or PyG."""
+    for name in (*STACKS, "custom"):
+        words, storage = (0.1, "csr") if name in ("gcn", "sage", "mlp") else (1.0, "dense")
+        made = of(name, words, storage=storage, reorder=words < 1)
+        export(made, tmp_path / f"{name}.safetensors")
+        torch.save(made(), tmp_path / f"{name}.logits")
+    code = (
+        "import sys, glob; sys.modules['glt'] = sys.modules['torch_geometric'] = None\n"
+        "import torch\nfrom compact_model import logits\n"
+        "for path in glob.glob('*.safetensors'):\n"
+        "    want = torch.load(path.replace('safetensors', 'logits'), weights_only=True)\n"
+        "    assert float((logits(path) - want).abs().max()) <= 1e-5 * float(want.abs().max()), path\n"
+        "print('fine')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(HERE / "reference")}
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.stdout == "fine\n", run.stderr
+
+
+@pytest.mark.parametrize(("name", "words"), [("gcn", 0.1), ("attention", 1.0)])
+def test_a_torch_export_runs_on_its_graph_and_on_others(name, words, tmp_path):
+    made = of(name, words, storage="dense", reorder=False)
+    program = torch.export.load(export(made, tmp_path / "it.pt2"))
+    run = program.module()
+    assert difference(run(*program.example_inputs[0]), made()) <= 1e-5
+    other = made.on(graph(words, seed=3).subgraph(torch.arange(22)))
+    assert difference(run(*arguments(other.ready)), other()) <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["gcn", "gat"])
+def test_onnx(name, tmp_path):
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    made = of(name, storage="dense", reorder=False)
+    session = runtime.InferenceSession(str(export(made, tmp_path / "it.onnx")))
+    given = [t for t in torch.utils._pytree.tree_leaves(arguments(made.ready)) if t is not None]
+    inputs = {slot.name: tensor.numpy() for slot, tensor in zip(session.get_inputs(), given, strict=True)}
+    assert difference(torch.from_numpy(session.run(None, inputs)[0]), made()) <= 1e-5
+
+
+def test_onnx_without_its_packages_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(GltError, match="ONNX files need onnx and onnxscript: pip install onnx onnxscript"):
+        export(of("mlp"), tmp_path / "it.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_left_alone_is_not_tensors(tmp_path):
+    made = compact(Custom(GATv2Conv), graph())
+    with pytest.raises(GltError, match="one was left alone and is not tensors"):
+        export(made, tmp_path / "it.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_suffixes_and_files_are_refused(tmp_path):
+    with pytest.raises(GltError, match=r"suffix '.pkl'; known: .safetensors, .pt2, .onnx"):
+        export(of("mlp"), tmp_path / "it.pkl")
+    with pytest.raises(GltError, match="there is no file"):
+        load(tmp_path / "it.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(b"nope")
+    with pytest.raises(GltError, match="not a readable compact model"):
+        load(tmp_path / "bad.safetensors")
+    save_file({"x": torch.zeros(2)}, tmp_path / "bad.safetensors", metadata={"a": "b"})
+    with pytest.raises(GltError, match="not a compact model of glt"):
+        load(tmp_path / "bad.safetensors")
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["{}", "[]", "nope", '{"format": 9}', '{"format": 1, "steps": [{"kind": "eval"}]}', '{"format": 1, "steps": 5}'],
+)
+def test_bad_headers_are_one_line(header, tmp_path):
+    save_file({"x": torch.zeros(2)}, tmp_path / "bad.safetensors", metadata={"glt-compact": header})
+    with pytest.raises(GltError) as error:
+        load(tmp_path / "bad.safetensors")
+    assert "\n" not in str(error.value)
+
+
+def test_a_step_reads_only_what_came_before(tmp_path):
+    made = of("gcn")
+    made.steps[1].inputs = (5,)
+    with pytest.raises(GltError, match="does not come before it"):
+        load(export(made, tmp_path / "it.safetensors"))
+    assert FEATURES
