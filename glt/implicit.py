@@ -18,8 +18,8 @@ def answered(loss: Loss, soft: SoftMasked, alpha: float, rate: float) -> Loss:
     at the present m and w; value, and gradient by m, stay those of ``loss``.
 
     Args:
-        loss: of the logits [nodes, classes]; it and the model have second derivatives (``twice`` of
-            :class:`~glt.masks.SoftMasked`, :func:`glt.wasserstein.apart`).
+        loss: of the logits [nodes, classes], of a batch with their nodes; it and the model have second derivatives
+            (``twice`` of :class:`~glt.masks.SoftMasked`, :func:`glt.wasserstein.apart`).
         soft: the model that the logits are of.
         alpha: weight of the term.
         rate: eta.
@@ -28,8 +28,8 @@ def answered(loss: Loss, soft: SoftMasked, alpha: float, rate: float) -> Loss:
     """
     weights = [p for name, p in soft.named_parameters() if name != "edges" and p.requires_grad]
 
-    def with_answer(logits: Tensor) -> Tensor:
-        value = loss(logits)
+    def with_answer(logits: Tensor, *nodes: Tensor) -> Tensor:
+        value = loss(logits, *nodes)
         (slope,) = torch.autograd.grad(value, soft.edges, create_graph=True, allow_unused=True)
         if slope is None:  # the edges are not used
             return value

@@ -6,10 +6,11 @@ import pytest
 
 from glt import pipeline, problem
 from glt.config import Config
+from glt.granularities import element
 from glt.pipeline import Run
 from glt.problem import Problem
 from glt.registry import get, names
-from glt.strategies import masked, weights
+from glt.strategies import masked
 
 STRATEGIES = [name for name in names("strategies") if get("strategies", name).iterative]
 MASKED = [name for name in STRATEGIES if hasattr(get("strategies", name), "mask_epochs")]
@@ -115,7 +116,7 @@ def test_killed_between_pruning_and_rewinding(tmp_path, whole, strategy, number,
     """New masks are known, and no model has been set back to the weights they start from."""
     run = experiment(tmp_path, strategy)
     pruned = []
-    choices = ((masked, "largest_weights"), (weights, "allocate"))  # where strategies have their weight masks from
+    choices = ((masked, "largest_weights"), (element, "allocate"))  # where strategies have their weight masks from
 
     def noting(choose):
         return lambda *args, **options: pruned.append(choose(*args, **options)) or pruned[-1]
