@@ -3,36 +3,66 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from glt.arrays import count, csr, row_pointers, transposed
+from glt.kernels.base import Kernel
 from glt.kernels.choice import chosen
 
 SPARSE_BELOW = 0.2
 """Features with a smaller fraction of non-zeros are multiplied as a sparse matrix."""
+BLOCK = 2048
+"""Rows of features whose gradients are multiplied at a time where there are twice as many or more: they stay in the
+cache, while each row of the transpose as a whole would gather from all of them."""
 
 
 @dataclass(frozen=True)
 class SparseMatrix:
     """A constant CSR matrix kept beside its transpose, so that ``matrix @ dense`` is cheap both ways.
 
-    torch's own CSR product converts the transpose in every backward pass; here that happens once per graph.
+    torch's own CSR product converts the transpose in every backward pass; here that happens once per graph, with the
+    first gradient.
 
     Attributes:
         csr: sparse CSR float tensor [n, m].
-        transposed: sparse CSR float tensor [m, n].
+        block: rows per block of the transpose; 0 is all of them.
     """
 
     csr: Tensor
-    transposed: Tensor
+    block: int = 0
 
     @classmethod
-    def of(cls, matrix: Tensor) -> SparseMatrix:
+    def of(cls, matrix: Tensor, block: int = 0) -> SparseMatrix:
         """From a dense or sparse 2-D tensor of any layout."""
-        coo = matrix.detach().to_sparse_coo().coalesce()
-        return cls(_csr(coo), _csr(coo.t().coalesce()))
+        return cls(_csr(matrix.detach().to_sparse_coo().coalesce()), block)
+
+    @cached_property
+    def transposed(self) -> tuple[Tensor, ...]:
+        """The transposes of blocks of rows, from the first on: sparse CSR [m, rows]."""
+        ptr, size = self.csr.crow_indices(), self.block or max(int(self.csr.size(0)), 1)
+        rows = torch.repeat_interleave(ptr.diff(), output_size=self.csr.col_indices().numel())
+        entries = torch.stack([self.csr.col_indices(), rows])
+        blocks = []
+        for start in range(0, max(int(self.csr.size(0)), 1), size):
+            stop = min(start + size, int(self.csr.size(0)))
+            part = slice(int(ptr[start]), int(ptr[stop]))
+            index = entries[:, part] - entries.new_tensor([[0], [start]])
+            shape = (self.csr.size(1), stop - start)
+            blocks.append(_csr(torch.sparse_coo_tensor(index, self.csr.values()[part], shape).coalesce()))
+        return tuple(blocks)
+
+    def gradient(self, kernel: Kernel, dense: Tensor) -> Tensor:
+        """Transpose [m, n] @ ``dense`` [n, k], outside autograd."""
+        parts = dense.split(self.block or max(dense.size(0), 1))
+        out: Tensor | None = None
+        for block, part in zip(self.transposed, parts, strict=True):
+            product = kernel(block, part)
+            out = product if out is None else out.add_(product)
+        assert out is not None
+        return out
 
     @classmethod
     def of_arcs(cls, edge_index: Tensor, values: Tensor, num_nodes: int) -> SparseMatrix:
@@ -43,7 +73,7 @@ class SparseMatrix:
 
     def __matmul__(self, dense: Tensor) -> Tensor:
         """[n, m] @ [m, k] = [n, k], differentiable in ``dense``."""
-        return _Product.apply(self.csr, self.transposed, dense)
+        return _Product.apply(self, dense)
 
     @property
     def shape(self) -> torch.Size:
@@ -179,26 +209,26 @@ def product(matrix: Tensor, dense: Tensor) -> Tensor:
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, csr, transposed, dense):  # type: ignore[no-untyped-def]
-        ctx.transposed, ctx.kernel = transposed, chosen(csr, dense.size(1))
-        return ctx.kernel(csr, dense)
+    def forward(ctx, matrix, dense):  # type: ignore[no-untyped-def]
+        ctx.matrix, ctx.kernel = matrix, chosen(matrix.csr, dense.size(1))
+        return ctx.kernel(matrix.csr, dense)
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
-        return None, None, ctx.kernel(ctx.transposed, gradient) if ctx.needs_input_grad[2] else None
+        return None, ctx.matrix.gradient(ctx.kernel, gradient) if ctx.needs_input_grad[1] else None
 
 
 class _Linear(torch.autograd.Function):
-    """``csr @ weight.T``: the gradient comes out contiguous, so that autograd takes it without a copy."""
+    """``matrix @ weight.T``: the gradient comes out contiguous, so that autograd takes it without a copy."""
 
     @staticmethod
-    def forward(ctx, csr, csr_transposed, weight):  # type: ignore[no-untyped-def]
-        ctx.transposed, ctx.kernel = csr_transposed, chosen(csr, weight.size(0))
-        return ctx.kernel(csr, transposed(weight))
+    def forward(ctx, matrix, weight):  # type: ignore[no-untyped-def]
+        ctx.matrix, ctx.kernel = matrix, chosen(matrix.csr, weight.size(0))
+        return ctx.kernel(matrix.csr, transposed(weight))
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
-        return None, None, transposed(ctx.kernel(ctx.transposed, gradient)) if ctx.needs_input_grad[2] else None
+        return None, transposed(ctx.matrix.gradient(ctx.kernel, gradient)) if ctx.needs_input_grad[1] else None
 
 
 def features_of(x: Tensor) -> Tensor | SparseMatrix:
@@ -207,10 +237,11 @@ def features_of(x: Tensor) -> Tensor | SparseMatrix:
     Args:
         x: float [nodes, features], dense or sparse of any layout. O(nodes * features) once per graph.
     """
+    block = BLOCK if x.size(0) >= 2 * BLOCK and not x.is_cuda else 0
     if x.layout != torch.strided:
-        return SparseMatrix.of(x)
+        return SparseMatrix.of(x, block)
     if x.dim() == 2 and x.numel() and count(x != 0) < SPARSE_BELOW * x.numel():
-        return SparseMatrix.of(x)
+        return SparseMatrix.of(x, block)
     return x
 
 
@@ -218,5 +249,5 @@ def linear(x: Tensor | SparseMatrix, weight: Tensor, bias: Tensor | None = None)
     """``x @ weight.T + bias`` for dense or sparse ``x`` [n, m] and ``weight`` [k, m]."""
     if not isinstance(x, SparseMatrix):
         return torch.nn.functional.linear(x, weight, bias)
-    out: Tensor = _Linear.apply(x.csr, x.transposed, weight)
+    out: Tensor = _Linear.apply(x, weight)
     return out if bias is None else out + bias
