@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 
@@ -39,6 +40,12 @@ def why_not(data: Data, stops: bool, waits: bool) -> str:
     return ""
 
 
+@functools.cache
+def _beside(device: torch.device) -> torch.cuda.Stream:
+    """The one stream of a device for warming up and recording: memory and workspaces are kept for each stream."""
+    return torch.cuda.Stream(device)
+
+
 class Captured:
     """Calls ``epoch`` :data:`WARM_UP` times, then records it as a CUDA graph and replays that.
 
@@ -57,7 +64,7 @@ class Captured:
         self.said = f"no: at most {WARM_UP} epochs"
         self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._stream = torch.cuda.Stream(device)
+        self._stream = _beside(device)
 
     def __call__(self) -> None:
         """One epoch."""
@@ -85,7 +92,8 @@ class Captured:
         before = generator.clone_state()
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            # the stream is entered twice: a capture that fails does not leave it, and the outer one does
+            with torch.cuda.stream(self._stream), torch.cuda.graph(graph, stream=self._stream):
                 self.epoch()
         except RuntimeError as error:  # nothing has run: the weights are those of the epoch before
             generator.graphsafe_set_state(before)  # a capture that fails leaves the generator in it

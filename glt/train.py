@@ -120,6 +120,9 @@ def fit(
     epoch is the latest of those with the highest validation metric, among epochs at which the weight constraint holds
     and that were evaluated. The global random state is left as it was.
 
+    On CUDA the epochs of a small graph are recorded after the first three and replayed (:mod:`glt.capture`;
+    ``GLT_CUDA_GRAPH=off`` says no): what model, loss and constraint decide in Python stays as it was then.
+
     Args:
         model: called as :func:`glt.forward.Forward` says.
         data: a graph with y (int64 [nodes] or float [nodes, tasks]) and bool train_mask, val_mask, test_mask [nodes].
