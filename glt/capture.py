@@ -19,13 +19,14 @@ A captured epoch computes the model's first layer twice, which larger graphs fee
 VARIABLE = "GLT_CUDA_GRAPH"
 
 
-def why_not(data: Data, stops: bool, waits: bool) -> str:
+def why_not(data: Data, stops: bool, waits: bool, whole: bool = True) -> str:
     """Why the epochs of a training are not captured; ``""`` where they are to be.
 
     Args:
         data: the graph.
         stops: somebody decides after every epoch whether to go on.
         waits: the validation metric is computed on the host.
+        whole: every epoch is one step on the whole graph and its evaluation.
     """
     if not data.x.is_cuda:
         return "not on CUDA"
@@ -33,6 +34,8 @@ def why_not(data: Data, stops: bool, waits: bool) -> str:
         return f"{VARIABLE}=off"
     if stops:
         return "the training may be stopped after every epoch"
+    if not whole:
+        return "mini-batches, or epochs without evaluation"
     if waits:
         return "the validation metric is computed on the host"
     if asked != "on" and data.num_nodes + data.num_edges > SMALL:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch_geometric.data import Data
 
@@ -19,7 +20,7 @@ from glt.batches.full import Full
 from glt.best import Best, DeviceBest, tracker
 from glt.capture import Captured, why_not
 from glt.constraints import Constraint
-from glt.errors import TrainingError
+from glt.errors import GltError, TrainingError
 from glt.evaluate import metric_named
 from glt.forward import Forward
 from glt.kernels import recording
@@ -139,6 +140,7 @@ def fit(
 
     Raises:
         TrainingError: the loss became NaN or infinite.
+        GltError: batches that are not possible, or of one node where the model has batch normalisation.
     """
     started = time.perf_counter()
     score, everywhere = metric_named(metric), loss is not None
@@ -175,7 +177,7 @@ def fit(
             step(0)
             look(True)
 
-        captured = f"no: {reason}" if (reason := why_not(data, stop is not None, best.waits)) else ""
+        captured = f"no: {reason}" if (reason := why_not(data, stop is not None, best.waits, kind is tracker)) else ""
         replayed = None if captured else Captured(whole, data.x.device)
         model.train()
         for epoch in range(1, recipe.epochs + 1):
@@ -213,4 +215,9 @@ def fit(
 
 def _loss_of(model: nn.Module, batch: Batch, loss: Loss) -> Tensor:
     """The loss on a batch, of the nodes that it is for."""
+    if batch.num_nodes == 1 and any(isinstance(module, _BatchNorm) for module in model.modules()):
+        raise GltError(
+            f"train.batches: a batch of the graph's {batch.whole.num_nodes} nodes has one node, too few for batch "
+            "normalisation: take larger batches, or norm = layer"
+        )
     return loss(Forward(model, batch)()[: batch.targets], batch.n_id[: batch.targets])

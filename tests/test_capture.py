@@ -39,6 +39,7 @@ def test_reasons(monkeypatch):
     assert why_not(OnCuda(), False, False) == ""
     assert "stopped" in why_not(OnCuda(), True, False)
     assert "metric" in why_not(OnCuda(), False, True)
+    assert "mini-batches" in why_not(OnCuda(), False, True, whole=False)
     large = OnCuda()
     large.num_nodes = SMALL
     assert f"more than {SMALL}" in why_not(large, False, False)
@@ -46,6 +47,15 @@ def test_reasons(monkeypatch):
     assert why_not(large, False, False) == ""
     monkeypatch.setenv("GLT_CUDA_GRAPH", "off")
     assert why_not(OnCuda(), False, False) == "GLT_CUDA_GRAPH=off"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "whole"),
+    [({}, True), ({"eval_every": 2}, False), ({"batches": {"name": "parts", "num_parts": 1}}, False)],
+)
+def test_the_loop_says_whether_an_epoch_is_one_step_and_one_evaluation(sbm, monkeypatch, recipe, whole):
+    monkeypatch.setattr(train, "why_not", lambda *asked: f"whole: {asked[3]}")
+    assert fit(gcn(), sbm, Recipe(epochs=2, **recipe)).captured == f"no: whole: {whole}"
 
 
 def test_the_loop_of_captured_epochs_is_the_same_training(sbm, monkeypatch):
