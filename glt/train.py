@@ -33,8 +33,9 @@ class Recipe:
     """How a model is trained; the defaults are those of UGS and TEDDY on Planetoid.
 
     Every batch is a step of the optimiser. Evaluation is on the whole graph; where it is only now and then, the best
-    epoch is among those evaluated. By chunks (built-in backbones alone; another model ignores it) it holds the states
-    of two layers and a chunk, and gives the same numbers up to rounding.
+    epoch is among those evaluated. By chunks (built-in backbones alone, without deepergcn and gcnii; another model
+    ignores it) it holds the states of two layers, three or four with attention, and a chunk, and gives the same numbers
+    up to rounding.
     """
 
     epochs: Annotated[int, Field(ge=1, description="training epochs")] = 200
