@@ -133,8 +133,11 @@ class DeviceBest(Best):
 
     @torch.no_grad()
     def offer(self, logits: Tensor, constraint: Constraint | None, last: bool = False) -> None:
-        """Note the model; errors come with the news."""
+        """Note the model; errors come with the news, but one of a metric that is not for these labels or logits."""
         self._latest = logits
+        if self._logits is None:  # the first: the host's version of the metric raises what that of the device cannot
+            self.score(logits[self.val], self.y)
+            self._logits = logits.clone()
         val = self._score(logits[self.val], self.y).to(self._vals)
         self._vals.index_copy_(0, self._number - 1, val.view(1))
         better = val >= self._best
@@ -142,8 +145,6 @@ class DeviceBest(Best):
             better = better & constraint.holding()
             if constraint.spoiled is not None:
                 _take(constraint.spoiled & (self._spoiled_epoch == 0), self._number, self._spoiled_epoch)
-        if self._logits is None:
-            self._logits = logits.clone()
         _take(better, val, self._best)
         _take(better, self._number, self._best_epoch)
         _take(better, logits, self._logits)

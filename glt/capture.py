@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 
@@ -18,13 +19,14 @@ A captured epoch computes the model's first layer twice, which larger graphs fee
 VARIABLE = "GLT_CUDA_GRAPH"
 
 
-def why_not(data: Data, stops: bool, waits: bool) -> str:
+def why_not(data: Data, stops: bool, waits: bool, whole: bool = True) -> str:
     """Why the epochs of a training are not captured; ``""`` where they are to be.
 
     Args:
         data: the graph.
         stops: somebody decides after every epoch whether to go on.
         waits: the validation metric is computed on the host.
+        whole: every epoch is one step on the whole graph and its evaluation.
     """
     if not data.x.is_cuda:
         return "not on CUDA"
@@ -32,11 +34,19 @@ def why_not(data: Data, stops: bool, waits: bool) -> str:
         return f"{VARIABLE}=off"
     if stops:
         return "the training may be stopped after every epoch"
+    if not whole:
+        return "mini-batches, or epochs without evaluation"
     if waits:
         return "the validation metric is computed on the host"
     if asked != "on" and data.num_nodes + data.num_edges > SMALL:
         return f"more than {SMALL} nodes and arcs"
     return ""
+
+
+@functools.cache
+def _beside(device: torch.device) -> torch.cuda.Stream:
+    """The one stream of a device for warming up and recording: memory and workspaces are kept for each stream."""
+    return torch.cuda.Stream(device)
 
 
 class Captured:
@@ -57,7 +67,7 @@ class Captured:
         self.said = f"no: at most {WARM_UP} epochs"
         self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._stream = torch.cuda.Stream(device)
+        self._stream = _beside(device)
 
     def __call__(self) -> None:
         """One epoch."""
@@ -85,7 +95,8 @@ class Captured:
         before = generator.clone_state()
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            # the stream is entered twice: a capture that fails does not leave it, and the outer one does
+            with torch.cuda.stream(self._stream), torch.cuda.graph(graph, stream=self._stream):
                 self.epoch()
         except RuntimeError as error:  # nothing has run: the weights are those of the epoch before
             generator.graphsafe_set_state(before)  # a capture that fails leaves the generator in it

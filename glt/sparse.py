@@ -51,7 +51,8 @@ class SparseMatrix:
             part = slice(int(ptr[start]), int(ptr[stop]))
             index = entries[:, part] - entries.new_tensor([[0], [start]])
             shape = (self.csr.size(1), stop - start)
-            blocks.append(_csr(torch.sparse_coo_tensor(index, self.csr.values()[part], shape).coalesce()))
+            block = torch.sparse_coo_tensor(index, self.csr.values()[part], shape, check_invariants=False)
+            blocks.append(_csr(block.coalesce()))
         return tuple(blocks)
 
     def gradient(self, kernel: Kernel, dense: Tensor) -> Tensor:

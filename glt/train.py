@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch_geometric.data import Data
 
@@ -19,7 +20,7 @@ from glt.batches.full import Full
 from glt.best import Best, DeviceBest, tracker
 from glt.capture import Captured, why_not
 from glt.constraints import Constraint
-from glt.errors import TrainingError
+from glt.errors import GltError, TrainingError
 from glt.evaluate import metric_named
 from glt.forward import Forward
 from glt.kernels import recording
@@ -32,8 +33,9 @@ class Recipe:
     """How a model is trained; the defaults are those of UGS and TEDDY on Planetoid.
 
     Every batch is a step of the optimiser. Evaluation is on the whole graph; where it is only now and then, the best
-    epoch is among those evaluated. By chunks (built-in backbones alone; another model ignores it) it holds the states
-    of two layers and a chunk, and gives the same numbers up to rounding.
+    epoch is among those evaluated. By chunks (built-in backbones alone, without deepergcn and gcnii; another model
+    ignores it) it holds the states of two layers, three or four with attention, and a chunk, and gives the same numbers
+    up to rounding.
     """
 
     epochs: Annotated[int, Field(ge=1, description="training epochs")] = 200
@@ -120,6 +122,9 @@ def fit(
     epoch is the latest of those with the highest validation metric, among epochs at which the weight constraint holds
     and that were evaluated. The global random state is left as it was.
 
+    On CUDA the epochs of a small graph are recorded after the first three and replayed (:mod:`glt.capture`;
+    ``GLT_CUDA_GRAPH=off`` says no): what model, loss and constraint decide in Python stays as it was then.
+
     Args:
         model: called as :func:`glt.forward.Forward` says.
         data: a graph with y (int64 [nodes] or float [nodes, tasks]) and bool train_mask, val_mask, test_mask [nodes].
@@ -136,6 +141,7 @@ def fit(
 
     Raises:
         TrainingError: the loss became NaN or infinite.
+        GltError: batches that are not possible, or of one node where the model has batch normalisation.
     """
     started = time.perf_counter()
     score, everywhere = metric_named(metric), loss is not None
@@ -172,7 +178,7 @@ def fit(
             step(0)
             look(True)
 
-        captured = f"no: {reason}" if (reason := why_not(data, stop is not None, best.waits)) else ""
+        captured = f"no: {reason}" if (reason := why_not(data, stop is not None, best.waits, kind is tracker)) else ""
         replayed = None if captured else Captured(whole, data.x.device)
         model.train()
         for epoch in range(1, recipe.epochs + 1):
@@ -210,4 +216,9 @@ def fit(
 
 def _loss_of(model: nn.Module, batch: Batch, loss: Loss) -> Tensor:
     """The loss on a batch, of the nodes that it is for."""
+    if batch.num_nodes == 1 and any(isinstance(module, _BatchNorm) for module in model.modules()):
+        raise GltError(
+            f"train.batches: a batch of the graph's {batch.whole.num_nodes} nodes has one node, too few for batch "
+            "normalisation: take larger batches, or norm = layer"
+        )
     return loss(Forward(model, batch)()[: batch.targets], batch.n_id[: batch.targets])

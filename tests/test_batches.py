@@ -133,6 +133,13 @@ def test_more_parts_than_nodes_are_an_error(data):
         fit(backbone()(30, 3), data, Recipe(epochs=1, batches={"name": "parts", "num_parts": 121}))
 
 
+def test_a_batch_of_one_node_has_no_batch_normalisation(data):
+    recipe = Recipe(epochs=1, batches={"name": "parts", "num_parts": 120})
+    with pytest.raises(GltError, match="one node, too few for batch normalisation"):
+        fit(backbone(norm="batch")(30, 3), data, recipe)
+    assert fit(backbone(norm="layer")(30, 3), data, recipe).epochs == 1
+
+
 # training
 
 

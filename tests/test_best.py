@@ -9,7 +9,7 @@ from torch import nn
 from glt import best, train
 from glt.best import Best, DeviceBest, tracker
 from glt.constraints import SPOILED, _Projection, freeze_weights, largest_weights, project_weights, prunable_weights
-from glt.errors import TrainingError
+from glt.errors import GltError, TrainingError
 from glt.evaluate import DEVICE_METRICS, METRICS, accuracy
 from glt.registry import build
 from glt.select import keep_top, keep_top_unsynced
@@ -68,6 +68,14 @@ def test_with_constraints(sbm, monkeypatch, constrain):
 def test_with_another_metric(sbm, monkeypatch):
     sbm.y = (sbm.y > 0).long()
     assert_same(*both(monkeypatch, lambda: fit(gcn(2), sbm, SHAKY, metric="roc_auc")))
+
+
+def test_a_metric_that_cannot_be_had_is_the_same_error(sbm, monkeypatch):
+    sbm.y = (sbm.y > 0).long().masked_fill(sbm.val_mask, 1)  # no area without both classes
+    for track in (train.tracker, DeviceBest):
+        monkeypatch.setattr(train, "tracker", track)
+        with pytest.raises(GltError, match="needs both classes among the nodes it looks at"):
+            fit(gcn(2), sbm, Recipe(epochs=3), metric="roc_auc")
 
 
 def test_a_metric_of_the_host_is_taken_there(sbm, monkeypatch):

@@ -1,11 +1,14 @@
 """Epochs as CUDA graphs; what needs a device is marked gpu, and the loop around it runs on CPU with a stand-in."""
 
+from contextlib import contextmanager
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch_geometric.data import Data
 
 import glt
-from glt import train
+from glt import capture, train
 from glt.best import DeviceBest
 from glt.capture import SMALL, WARM_UP, Captured, why_not
 from glt.constraints import project_weights
@@ -36,6 +39,7 @@ def test_reasons(monkeypatch):
     assert why_not(OnCuda(), False, False) == ""
     assert "stopped" in why_not(OnCuda(), True, False)
     assert "metric" in why_not(OnCuda(), False, True)
+    assert "mini-batches" in why_not(OnCuda(), False, True, whole=False)
     large = OnCuda()
     large.num_nodes = SMALL
     assert f"more than {SMALL}" in why_not(large, False, False)
@@ -43,6 +47,15 @@ def test_reasons(monkeypatch):
     assert why_not(large, False, False) == ""
     monkeypatch.setenv("GLT_CUDA_GRAPH", "off")
     assert why_not(OnCuda(), False, False) == "GLT_CUDA_GRAPH=off"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "whole"),
+    [({}, True), ({"eval_every": 2}, False), ({"batches": {"name": "parts", "num_parts": 1}}, False)],
+)
+def test_the_loop_says_whether_an_epoch_is_one_step_and_one_evaluation(sbm, monkeypatch, recipe, whole):
+    monkeypatch.setattr(train, "why_not", lambda *asked: f"whole: {asked[3]}")
+    assert fit(gcn(), sbm, Recipe(epochs=2, **recipe)).captured == f"no: whole: {whole}"
 
 
 def test_the_loop_of_captured_epochs_is_the_same_training(sbm, monkeypatch):
@@ -71,6 +84,56 @@ def test_the_loop_of_captured_epochs_is_the_same_training(sbm, monkeypatch):
         usual.last_test,
     )
     assert (again.captured, len(told), again.epochs) == ("yes", 12, 12)
+
+
+class Streams:
+    """What :class:`Captured` asks of torch.cuda, without a device; recording fails as torch's does."""
+
+    def __init__(self):
+        self.current = "usual"
+
+    @contextmanager
+    def stream(self, stream):
+        before, self.current = self.current, stream
+        try:
+            yield
+        finally:
+            self.current = before
+
+    @contextmanager
+    def graph(self, graph, stream):
+        self.current = stream
+        yield
+        self.current = "usual"  # not after an error, since the end of a capture that failed raises
+
+
+def test_a_capture_that_fails_leaves_its_stream(monkeypatch):
+    cuda, seen = Streams(), []
+    state, usual = SimpleNamespace(clone_state=int, graphsafe_set_state=int), SimpleNamespace(wait_stream=str)
+    for name, stand_in in {
+        "Stream": lambda device: SimpleNamespace(wait_stream=str),
+        "current_stream": lambda device: usual,
+        "stream": cuda.stream,
+        "graph": cuda.graph,
+        "CUDAGraph": object,
+        "default_generators": [state],
+        "synchronize": str,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+
+    def epoch():
+        seen.append(cuda.current)
+        if len(seen) == WARM_UP + 1:
+            raise RuntimeError("operation not permitted\nwhen stream is capturing")
+
+    run = Captured(epoch, torch.device("cuda", 0))
+    for _ in range(WARM_UP + 2):
+        run()
+    assert run.said == "no: operation not permitted"
+    assert seen[: WARM_UP + 1] == [run._stream] * (WARM_UP + 1), "recorded where it was warmed up"
+    assert seen[WARM_UP + 1 :] == ["usual"] * 2
+    assert Captured(epoch, torch.device("cuda", 0))._stream is run._stream
+    capture._beside.cache_clear()
 
 
 @pytest.fixture

@@ -209,6 +209,24 @@ def test_files_that_cannot_be_used_are_refused_and_leave_nothing(harm, root, tmp
     assert not list((tmp_path / "cache").rglob("*.pt")) and not list((tmp_path / "cache").rglob("*.part"))
 
 
+@pytest.mark.parametrize(
+    ("file", "rows", "said"),
+    [
+        ("raw/node-feat.csv.gz", np.ones((30, 128)), "features of 30 nodes, but the graph has 40"),
+        ("raw/node-label.csv.gz", np.ones(30), r"labels \[30, 1\], expected \[40, 1\]"),
+        ("raw/node-label.csv.gz", np.full(40, 41), "a label is 41, but there are 40 classes"),
+        ("split/time/valid.csv.gz", [3, -1], "split 'valid' is not a list of nodes 0 to 39"),
+    ],
+)
+def test_tables_that_do_not_fit_together_are_refused(file, rows, said, root, tmp_path):
+    """A copy that was cut between two lines: ogb takes it."""
+    ogb_files.arxiv(root)
+    ogb_files.csv(root / "ogb" / "ogbn_arxiv" / file, rows)
+    with pytest.raises(GltError, match=f"cannot use the files in .*{said}"):
+        load("ogbn-arxiv", root)
+    assert not list((tmp_path / "cache").rglob("*.pt"))
+
+
 def test_a_saved_split_of_python_objects_is_not_opened(root):
     ogb_files.arxiv(root)
     (root / "ogb" / "ogbn_arxiv" / "split" / "time" / "split_dict.pt").write_bytes(b"harm")

@@ -134,6 +134,22 @@ def test_memory_is_the_states_of_two_layers_and_a_chunk(name):
     assert 2 < peaks[1] < 2.3 < 3 <= peaks[0]
 
 
+@pytest.mark.parametrize("options", [{}, {"beta": True}, {"root": False}])
+def test_attention_by_chunks_keeps_nothing_per_arc_of_the_graph(options):
+    nodes, width = 500, 16
+    data = build("datasets", {"name": "csbm", "nodes": nodes, "classes": 3, "features": 30, "avg_degree": 60})()
+    data.x = torch.rand(nodes, width)
+    model = build("backbones", {"name": "transformer", "hidden": width, "layers": 3, "heads": 2, **options})(width, 3)
+    logits, peaks = [], []
+    for chunk in (0, 20):
+        forward = Forward(model, data, chunk=chunk)
+        with Peak() as peak:
+            logits.append(forward.evaluate())
+        peaks.append(peak.most / (4 * data.num_edges))
+    torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-5)
+    assert peaks[1] < 2.5 < 8 < peaks[0], peaks
+
+
 def test_rows_of_a_sparse_matrix():
     dense = torch.randn(9, 5) * (torch.rand(9, 5) < 0.4)
     index = torch.tensor([8, 0, 3, 3])

@@ -1,5 +1,7 @@
 """A sparse matrix beside its transpose, whole and in blocks."""
 
+import warnings
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -42,6 +44,18 @@ def test_the_transpose_is_made_with_the_first_gradient():
     assert "transposed" not in vars(made)
     product.sum().backward()
     assert "transposed" in vars(made)
+
+
+def test_torch_has_nothing_to_warn_of():
+    """What it would say once in the middle of a user's output, said always."""
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            made = SparseMatrix.of(matrix(6, 4, 0), 2)
+            assert len(made.transposed) == 3
+    finally:
+        torch.set_warn_always(False)
+    assert not [str(warning.message) for warning in said if "invariant" in str(warning.message)]
 
 
 @pytest.mark.parametrize("layout", ["dense", "csr", "coo"])

@@ -132,7 +132,7 @@ class GNN(nn.Module, ABC):
     def chunked(self, arguments: tuple[Any, ...], size: int) -> tuple[Any, ...]:
         """What :meth:`prepare` returned, for an evaluation of ``size`` nodes at a time, layer by layer.
 
-        Memory beside features and graph: the states of two layers and a chunk.
+        Memory beside features and graph: the states of two layers and a chunk, where there is :meth:`by_rows`.
         """
         x, graph = arguments
         return x, Chunked(graph, size)

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from torch_geometric.nn import TransformerConv
 from torch_geometric.utils import softmax
 
+from glt.arrays import csr
 from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, norms_of
 from glt.backbones.gat import AttentionGraph
 from glt.errors import GltError
 from glt.registry import register
+from glt.rows import Rows, linear_by_rows
 from glt.soft import padded, renormalised
-from glt.sparse import Pattern, SparseMatrix, linear
+from glt.sparse import Pattern, SparseMatrix, linear, product
 
 
 @register("backbones", "transformer")
@@ -109,8 +111,51 @@ class TransformerModel(GNN):
         out = torch.cat([arcs.product(weights, v) for weights, v in zip(alpha.t(), value, strict=True)], dim=1)
         if not conv.root_weight:
             return out
-        own = linear(x, conv.lin_skip.weight, conv.lin_skip.bias)
-        if conv.lin_beta is None:
-            return out + own
-        beta = conv.lin_beta(torch.cat([out, own, out - own], dim=-1)).sigmoid()
-        return beta * own + (1 - beta) * out
+        return gated(conv, out, linear(x, conv.lin_skip.weight, conv.lin_skip.bias))
+
+    def by_rows(self, conv: Any, x: Tensor | SparseMatrix, graph: AttentionGraph) -> Rows:
+        """The same; keys and values are kept beside the two layers' states."""
+        arcs, width = graph.pattern, conv.out_channels
+        key, value = (
+            [
+                linear(x, weight, bias)
+                for weight, bias in zip(layer.weight.split(width), layer.bias.split(width), strict=True)
+            ]
+            for layer in (conv.lin_key, conv.lin_value)
+        )
+        query = linear_by_rows(x, conv.lin_query.weight, conv.lin_query.bias)
+        own = linear_by_rows(x, conv.lin_skip.weight, conv.lin_skip.bias) if conv.root_weight else None
+
+        def some(rows: slice) -> Tensor:
+            ptr = arcs.ptr[rows.start : rows.stop + 1]
+            entries = slice(int(ptr[0]), int(ptr[-1]))
+            ptr, source = ptr - ptr[0], arcs.source[entries]
+
+            def matrix(values: Tensor) -> Tensor:
+                return csr(ptr, source, values.contiguous(), key[0].size(0))
+
+            where = matrix(key[0].new_zeros(source.numel()))
+            logits = torch.stack(
+                [
+                    torch.sparse.sampled_addmm(where, q.contiguous(), k.t(), beta=0.0).values()
+                    for q, k in zip(query(rows).split(width, 1), key, strict=True)
+                ],
+                dim=1,
+            )
+            alpha = softmax(logits / math.sqrt(width), ptr=ptr)
+            if graph.mask is not None:
+                target = arcs.target[entries] - rows.start
+                alpha = renormalised(alpha, graph.mask[arcs.order[entries]], target, ptr.numel() - 1)
+            heads = zip(alpha.t(), value, strict=True)
+            out = torch.cat([product(matrix(weights), v) for weights, v in heads], dim=1)
+            return out if own is None else gated(conv, out, own(rows))
+
+        return some
+
+
+def gated(conv: Any, out: Tensor, own: Tensor) -> Tensor:
+    """What was attended to and the node itself, [n, width] each: their sum, or weighed by the gate."""
+    if conv.lin_beta is None:
+        return out + own
+    beta: Tensor = conv.lin_beta(torch.cat([out, own, out - own], dim=-1)).sigmoid()
+    return beta * own + (1 - beta) * out

@@ -155,6 +155,7 @@ class OgbSource:
         if x is None:
             x = incident_mean(edge_index, edge_attr, nodes)
         single = int(about["num tasks"]) == 1
+        self._fits(nodes, x, y, split, 1 if single else int(about["num tasks"]), int(about["num classes"]))
         if single:
             y = y.squeeze(1)
             y = torch.where(y.isnan(), -1, y) if y.is_floating_point() else y  # papers outside arXiv have no label
@@ -170,6 +171,18 @@ class OgbSource:
         if not undirected:
             made.undirected = False
         return made
+
+    def _fits(self, nodes: int, x: Tensor, y: Tensor, split: dict[str, Tensor], tasks: int, classes: int) -> None:
+        """Raise GltError unless the files fit together: ogb takes tables that were cut short as they are."""
+        if x.size(0) != nodes:
+            raise GltError(f"features of {x.size(0)} nodes, but the graph has {nodes}")
+        if y.shape != (nodes, tasks):
+            raise GltError(f"labels {list(y.shape)}, expected [{nodes}, {tasks}]")
+        if (largest := float(y.nan_to_num().max())) >= classes:
+            raise GltError(f"a label is {largest:g}, but there are {classes} classes")
+        for part, index in split.items():
+            if index.dim() != 1 or not index.numel() or int(index.min()) < 0 or int(index.max()) >= nodes:
+                raise GltError(f"split {part!r} is not a list of nodes 0 to {nodes - 1}")
 
     def _about(self) -> dict[str, str]:
         """What ogb knows of the dataset: metric, split, url, ..."""
