@@ -212,7 +212,8 @@ def check_soft_masks(model: nn.Module, data: Data, edges: PrunableEdges) -> None
     """Hold a soft mask of zeros and ones to the graph without those arcs, once, before a search relies on it.
 
     Raises:
-        GltError: they give different outputs; it names the first layer that differs.
+        GltError: they give different outputs; it names the first layer that differs. Or layers see other arcs in
+            training than in evaluation.
     """
     keep = torch.ones(edges.num_edges, dtype=torch.bool)
     some = torch.rand(edges.num_edges, generator=torch.Generator().manual_seed(0)) < 0.5
@@ -228,6 +229,28 @@ def check_soft_masks(model: nn.Module, data: Data, edges: PrunableEdges) -> None
                 f"{name} cannot be soft-masked: a mask of 0 does not give what it gives without the arc; use layers "
                 "that sum, average or attend, or a strategy without soft masks (teddy, imp, random)"
             )
+    layers = [module for module in hard.modules() if isinstance(module, MessagePassing)]
+    devices = [data.edge_index.device] if data.edge_index.is_cuda else []
+    with torch.random.fork_rng(devices):
+        one, other = (_arcs_seen(layers, Forward(hard.train(mode), data)) for mode in (False, True))
+    if len(one) != len(other) or not all(map(torch.equal, one, other)):
+        raise GltError(
+            f"{type(model).__name__} takes other arcs in training than in evaluation (edge dropout?), and a soft mask "
+            "cannot follow; build it without, or use a strategy without soft masks (teddy, imp, random)"
+        )
+
+
+def _arcs_seen(layers: list[MessagePassing], forward: Forward) -> list[Tensor]:
+    """The arcs of every propagation, in the order of calls."""
+    seen: list[Tensor] = []
+    look = [layer.register_propagate_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) for layer in layers]
+    try:
+        with torch.no_grad():
+            forward()
+    finally:
+        for handle in look:
+            handle.remove()
+    return [arcs for arcs in seen if isinstance(arcs, Tensor)]
 
 
 def _outputs(model: nn.Module, forward: Forward) -> list[tuple[str, Tensor]]:
