@@ -93,13 +93,12 @@ class Problem:
         devices = [self.data.x.device] if self.data.x.is_cuda else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.seed)
-            if isinstance(model, nn.Module):
-                model = copy.deepcopy(model)
-            else:
-                model = model(self.data.x.size(1), self.num_classes)
+            model = _copied(model) if isinstance(model, nn.Module) else model(self.data.x.size(1), self.num_classes)
             model = model.to(self.data.x.device)
             try:
                 logits = self.logits(model, self.data)
+            except GltError:
+                raise
             except (RuntimeError, TypeError, ValueError, IndexError) as error:
                 reason = " ".join(str(error).split())
                 raise GltError(f"{type(model).__name__} cannot be called as model(x, edge_index): {reason}") from None
@@ -110,6 +109,7 @@ class Problem:
             raise GltError(f"the model gives {logits.size(1)} classes, the labels have {self.num_classes}")
         if is_multilabel(self.data.y) and logits.size(1) != self.num_classes:
             raise GltError(f"the model gives {logits.size(1)} logits, the labels are of {self.num_classes} tasks")
+        _copied(model)
         return model
 
     @property
@@ -257,3 +257,16 @@ class Problem:
     def dense_ticket(self, biases: bool = False) -> Ticket:
         """The dense pair as a ticket of level 0: every edge, every weight (``biases`` as of :meth:`masks`)."""
         return self.ticket(Level(0, 0.0, 0.0), *self.masks(biases=biases), self.dense)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """A copy, through which the model's own state has gone once: every training starts so."""
+    try:
+        copied = copy.deepcopy(model)
+        copied.load_state_dict(model.state_dict())
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise GltError(
+            f"{type(model).__name__} cannot be copied and set to its own state_dict, as every training starts: {reason}"
+        ) from None
+    return copied
