@@ -208,31 +208,36 @@ class Sparsifying(Constraint):
         self._before.remove()
 
 
-def check_soft_masks(model: nn.Module, data: Data, edges: PrunableEdges) -> None:
+def check_soft_masks(model: nn.Module, data: Data, edges: PrunableEdges, twice: bool = False) -> None:
     """Hold a soft mask of zeros and ones to the graph without those arcs, once, before a search relies on it.
 
+    Args as of :class:`SoftMasked`.
+
     Raises:
-        GltError: they give different outputs; it names the first layer that differs. Or layers see other arcs in
-            training than in evaluation.
+        GltError: they give different outputs; it names the first layer that differs.
     """
     keep = torch.ones(edges.num_edges, dtype=torch.bool)
     some = torch.rand(edges.num_edges, generator=torch.Generator().manual_seed(0)) < 0.5
-    soft = SoftMasked(model, data, edges, keep, {})
+    soft = SoftMasked(model, data, edges, keep, {}, twice=twice)
     with torch.no_grad():
         soft.edges.copy_(some)
     hard = copy.deepcopy(model)
     removed = remove_arcs(data, edges.to_arcs(some.to(data.edge_index.device)))
-    masked, real = (_outputs(m, f) for m, f in ((soft.model, Forward(soft, data)), (hard, Forward(hard, removed))))
+    masked, real = _outputs(soft.model, Forward(soft, data)), _outputs(hard, Forward(hard, removed, plain=twice))
     for (name, output), (_, want) in zip(masked, real, strict=True):
         if not torch.allclose(output, want, rtol=1e-3, atol=1e-4 * max(1.0, float(want.abs().max()))):
             raise GltError(
                 f"{name} cannot be soft-masked: a mask of 0 does not give what it gives without the arc; use layers "
                 "that sum, average or attend, or a strategy without soft masks (teddy, imp, random)"
             )
-    layers = [module for module in hard.modules() if isinstance(module, MessagePassing)]
-    devices = [data.edge_index.device] if data.edge_index.is_cuda else []
-    with torch.random.fork_rng(devices):
-        one, other = (_arcs_seen(layers, Forward(hard.train(mode), data)) for mode in (False, True))
+
+
+def check_arcs_in_training(model: nn.Module, data: Data) -> None:
+    """Raise GltError for a model whose layers see other arcs in training than in evaluation: masks are by place."""
+    model = copy.deepcopy(model)
+    layers = [module for module in model.modules() if isinstance(module, MessagePassing)]
+    with torch.random.fork_rng([data.edge_index.device] if data.edge_index.is_cuda else []):
+        one, other = (_arcs_seen(layers, Forward(model.train(mode), data)) for mode in (False, True))
     if len(one) != len(other) or not all(map(torch.equal, one, other)):
         raise GltError(
             f"{type(model).__name__} takes other arcs in training than in evaluation (edge dropout?), and a soft mask "

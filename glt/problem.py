@@ -18,7 +18,7 @@ from glt.edges import PrunableEdges
 from glt.errors import GltError
 from glt.forward import Forward
 from glt.losses import Loss
-from glt.masks import check_soft_masks
+from glt.masks import check_arcs_in_training, check_soft_masks
 from glt.schedules.level import Level
 from glt.select import keep_count
 from glt.sparsify import remove_arcs, weigh_arcs
@@ -84,7 +84,7 @@ class Problem:
         self.edges = PrunableEdges.of(data.edge_index, data.num_nodes, undirected)
         self.undirected = undirected
         self._model = self._initialised(model)
-        self._soft_masked = False
+        self._soft_masked: set[bool] = set()
         self._early: dict[int, tuple[dict[str, Tensor], list[Cost]]] = {}
         self.initial = {k: v.detach().clone() for k, v in self._model.state_dict().items()}
 
@@ -147,11 +147,12 @@ class Problem:
             self._early[epochs] = {k: v.detach().clone() for k, v in model.state_dict().items()}, [result]
         return self._early[epochs]
 
-    def check_soft_masks(self) -> None:
+    def check_soft_masks(self, twice: bool = False) -> None:
         """Hold a soft mask of 0 to removal (:func:`glt.masks.check_soft_masks`); where it holds, once."""
-        if not self._soft_masked:
-            check_soft_masks(self.model(), self.data, self.edges)
-            self._soft_masked = True
+        if twice not in self._soft_masked:
+            check_arcs_in_training(self.model(), self.data)
+            check_soft_masks(self.model(), self.data, self.edges, twice)
+            self._soft_masked.add(twice)
 
     def masks(self, ticket: Ticket | None = None, biases: bool = False) -> tuple[Tensor, Masks]:
         """(edge mask, weight masks by name) of a ticket, or of the dense pair: all True.

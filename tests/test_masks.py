@@ -281,6 +281,8 @@ def test_a_model_that_drops_arcs_in_training_is_refused_in_one_line(sbm, loops):
 
     with pytest.raises(GltError, match="other arcs in training"):
         find(Dropping(), sbm, 0.2, 0.2, strategy="ugs", recipe=Recipe(epochs=2))
+    looked = {"name": "oneshot", "scorer": "gradient"}  # in evaluation mode, where all arcs are there
+    assert find(Dropping(), sbm, 0.2, 0.2, strategy=looked, recipe=Recipe(epochs=1)).graph_sparsity > 0
 
 
 def test_masks_at_their_bound_do_not_go_by_the_names_of_nodes(sbm, monkeypatch):
@@ -290,6 +292,21 @@ def test_masks_at_their_bound_do_not_go_by_the_names_of_nodes(sbm, monkeypatch):
     ticket = find("gcn", sbm, 0.5, 0.2, strategy="ugs", recipe=Recipe(epochs=1))
     half = ticket.edge_keep.numel() // 2
     assert 0.3 < float(ticket.edge_keep[:half].double().mean()) < 0.7
+
+
+@pytest.mark.parametrize(
+    ("model", "strategy", "words"),
+    [
+        ("deepergcn", {"name": "wd_glt", "alpha": 0.5}, "GENConv"),
+        ("gcn", {"name": "imp", "scorer": "attention"}, "GATConv"),
+        ("gcn", {"name": "teddy", "selection": {"blend": ["attention"]}}, "GATConv"),
+    ],
+)
+def test_what_a_model_cannot_do_is_told_before_anything_is_trained(sbm, model, strategy, words):
+    trained = []
+    with pytest.raises(GltError, match=words):
+        find(model, sbm, 0.2, 0.2, strategy=strategy, recipe=Recipe(epochs=1), on_epoch=lambda *_: trained.append(1))
+    assert not trained
 
 
 @pytest.mark.parametrize("layer", [partial(pyg.GCNConv, add_self_loops=False), pyg.TAGConv, partial(pyg.ChebConv, K=3)])
