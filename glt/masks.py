@@ -208,26 +208,54 @@ class Sparsifying(Constraint):
         self._before.remove()
 
 
-def check_soft_masks(model: nn.Module, data: Data, edges: PrunableEdges) -> None:
+def check_soft_masks(model: nn.Module, data: Data, edges: PrunableEdges, twice: bool = False) -> None:
     """Hold a soft mask of zeros and ones to the graph without those arcs, once, before a search relies on it.
+
+    Args as of :class:`SoftMasked`.
 
     Raises:
         GltError: they give different outputs; it names the first layer that differs.
     """
     keep = torch.ones(edges.num_edges, dtype=torch.bool)
     some = torch.rand(edges.num_edges, generator=torch.Generator().manual_seed(0)) < 0.5
-    soft = SoftMasked(model, data, edges, keep, {})
+    soft = SoftMasked(model, data, edges, keep, {}, twice=twice)
     with torch.no_grad():
         soft.edges.copy_(some)
     hard = copy.deepcopy(model)
     removed = remove_arcs(data, edges.to_arcs(some.to(data.edge_index.device)))
-    masked, real = (_outputs(m, f) for m, f in ((soft.model, Forward(soft, data)), (hard, Forward(hard, removed))))
+    masked, real = _outputs(soft.model, Forward(soft, data)), _outputs(hard, Forward(hard, removed, plain=twice))
     for (name, output), (_, want) in zip(masked, real, strict=True):
         if not torch.allclose(output, want, rtol=1e-3, atol=1e-4 * max(1.0, float(want.abs().max()))):
             raise GltError(
                 f"{name} cannot be soft-masked: a mask of 0 does not give what it gives without the arc; use layers "
                 "that sum, average or attend, or a strategy without soft masks (teddy, imp, random)"
             )
+
+
+def check_arcs_in_training(model: nn.Module, data: Data) -> None:
+    """Raise GltError for a model whose layers see other arcs in training than in evaluation: masks are by place."""
+    model = copy.deepcopy(model)
+    layers = [module for module in model.modules() if isinstance(module, MessagePassing)]
+    with torch.random.fork_rng([data.edge_index.device] if data.edge_index.is_cuda else []):
+        one, other = (_arcs_seen(layers, Forward(model.train(mode), data)) for mode in (False, True))
+    if len(one) != len(other) or not all(map(torch.equal, one, other)):
+        raise GltError(
+            f"{type(model).__name__} takes other arcs in training than in evaluation (edge dropout?), and a soft mask "
+            "cannot follow; build it without, or use a strategy without soft masks (teddy, imp, random)"
+        )
+
+
+def _arcs_seen(layers: list[MessagePassing], forward: Forward) -> list[Tensor]:
+    """The arcs of every propagation, in the order of calls."""
+    seen: list[Tensor] = []
+    look = [layer.register_propagate_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) for layer in layers]
+    try:
+        with torch.no_grad():
+            forward()
+    finally:
+        for handle in look:
+            handle.remove()
+    return [arcs for arcs in seen if isinstance(arcs, Tensor)]
 
 
 def _outputs(model: nn.Module, forward: Forward) -> list[tuple[str, Tensor]]:

@@ -54,10 +54,17 @@ def _mask_weights(module: Any, mask: Mask) -> None:
         call = signature.bind(*args, **kwargs)
         edge_index, given = call.arguments["edge_index"], call.arguments.get("edge_weight")
         weights = padded(mask(), edge_index.size(1))
+        if weights.requires_grad:
+            weights.register_hook(_slope)
         call.arguments["edge_weight"] = weights if given is None else weights * given
         return call.args, call.kwargs
 
     module.register_forward_pre_hook(inject, with_kwargs=True)
+
+
+def _slope(slope: Tensor) -> Tensor:
+    """A node of degree 0 has no normalisation, whose slope there is 0 times infinity: such arcs stay out."""
+    return slope.masked_fill(slope.isnan(), 0.0)
 
 
 def _mask_sum(module: Any, mask: Mask) -> None:
@@ -92,7 +99,7 @@ def _mask_transformer(module: Any, mask: Mask) -> None:
         weights = padded(mask(), index.numel())
         nodes = int(index.max()) + 1 if index.numel() else 0
         left = renormalised(alpha, weights, index, nodes)
-        return messages * torch.where(alpha > 0, left / alpha, 0.0).unsqueeze(-1)
+        return messages * (left / alpha.masked_fill(alpha == 0, 1.0)).unsqueeze(-1)
 
     module.register_message_forward_hook(renormalise)
 

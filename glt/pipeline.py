@@ -75,8 +75,7 @@ def run(
         GltError: bad data, or a level that is not possible on it, before anything is trained or written.
     """
     config = run.config
-    searched = config.strategy.name != "dense"
-    levels = [level for level in config.schedule if searched and level.number]  # level 0 is the dense one
+    levels = levels_of(config)
     data: Data = config.dataset(root).to(device)
     for seed in config.seeds:
         done = {number: run.record(seed, number) for number in (0, *(level.number for level in levels))}

@@ -18,7 +18,7 @@ from glt.edges import PrunableEdges
 from glt.errors import GltError
 from glt.forward import Forward
 from glt.losses import Loss
-from glt.masks import check_soft_masks
+from glt.masks import check_arcs_in_training, check_soft_masks
 from glt.schedules.level import Level
 from glt.select import keep_count
 from glt.sparsify import remove_arcs, weigh_arcs
@@ -84,7 +84,7 @@ class Problem:
         self.edges = PrunableEdges.of(data.edge_index, data.num_nodes, undirected)
         self.undirected = undirected
         self._model = self._initialised(model)
-        self._soft_masked = False
+        self._soft_masked: set[bool] = set()
         self._early: dict[int, tuple[dict[str, Tensor], list[Cost]]] = {}
         self.initial = {k: v.detach().clone() for k, v in self._model.state_dict().items()}
 
@@ -93,13 +93,12 @@ class Problem:
         devices = [self.data.x.device] if self.data.x.is_cuda else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(self.seed)
-            if isinstance(model, nn.Module):
-                model = copy.deepcopy(model)
-            else:
-                model = model(self.data.x.size(1), self.num_classes)
+            model = _copied(model) if isinstance(model, nn.Module) else model(self.data.x.size(1), self.num_classes)
             model = model.to(self.data.x.device)
             try:
                 logits = self.logits(model, self.data)
+            except GltError:
+                raise
             except (RuntimeError, TypeError, ValueError, IndexError) as error:
                 reason = " ".join(str(error).split())
                 raise GltError(f"{type(model).__name__} cannot be called as model(x, edge_index): {reason}") from None
@@ -110,6 +109,7 @@ class Problem:
             raise GltError(f"the model gives {logits.size(1)} classes, the labels have {self.num_classes}")
         if is_multilabel(self.data.y) and logits.size(1) != self.num_classes:
             raise GltError(f"the model gives {logits.size(1)} logits, the labels are of {self.num_classes} tasks")
+        _copied(model)
         return model
 
     @property
@@ -147,11 +147,12 @@ class Problem:
             self._early[epochs] = {k: v.detach().clone() for k, v in model.state_dict().items()}, [result]
         return self._early[epochs]
 
-    def check_soft_masks(self) -> None:
+    def check_soft_masks(self, twice: bool = False) -> None:
         """Hold a soft mask of 0 to removal (:func:`glt.masks.check_soft_masks`); where it holds, once."""
-        if not self._soft_masked:
-            check_soft_masks(self.model(), self.data, self.edges)
-            self._soft_masked = True
+        if twice not in self._soft_masked:
+            check_arcs_in_training(self.model(), self.data)
+            check_soft_masks(self.model(), self.data, self.edges, twice)
+            self._soft_masked.add(twice)
 
     def masks(self, ticket: Ticket | None = None, biases: bool = False) -> tuple[Tensor, Masks]:
         """(edge mask, weight masks by name) of a ticket, or of the dense pair: all True.
@@ -257,3 +258,16 @@ class Problem:
     def dense_ticket(self, biases: bool = False) -> Ticket:
         """The dense pair as a ticket of level 0: every edge, every weight (``biases`` as of :meth:`masks`)."""
         return self.ticket(Level(0, 0.0, 0.0), *self.masks(biases=biases), self.dense)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """A copy, through which the model's own state has gone once: every training starts so."""
+    try:
+        copied = copy.deepcopy(model)
+        copied.load_state_dict(model.state_dict())
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise GltError(
+            f"{type(model).__name__} cannot be copied and set to its own state_dict, as every training starts: {reason}"
+        ) from None
+    return copied

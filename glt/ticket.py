@@ -104,6 +104,10 @@ class Ticket:
 
     def _set(self, model: nn.Module, state: State) -> nn.Module:
         own = model.state_dict()
+        if lazy := [k for k, v in own.items() if nn.parameter.is_lazy(v)]:
+            raise GltError(
+                f"parameter {lazy[0]!r} has no shape yet: run the model once before it gets a ticket's weights"
+            )
         if wrong := [k for k in own | state if k not in own or k not in state or own[k].shape != state[k].shape]:
             shapes = (list(s[wrong[0]].shape) if wrong[0] in s else "nothing" for s in (own, state))
             raise GltError(

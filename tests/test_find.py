@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch_geometric import nn as pyg
 
 import glt
 from glt.errors import GltError, TrainingError
@@ -133,6 +134,19 @@ class OneNumber(nn.Module):
         return self.head(x).sum()
 
 
+def normed():
+    """PyG's linear layers keep the weight itself in their state beside what it is made of."""
+    model = pyg.GCN(8, 4, 2, 3)
+    nn.utils.parametrizations.weight_norm(model.convs[0].lin)
+    return model
+
+
+def not_copyable():
+    model = Plain()
+    model.lift.weight_now = model.lift.weight * 2
+    return model
+
+
 class NoWeights(nn.Module):
     def forward(self, x, edge_index):
         return x[:, :3]
@@ -155,6 +169,8 @@ class NoWeights(nn.Module):
         ({"model": NotCallable()}, "model(x, edge_index)"),
         ({"model": OneNumber()}, "logits [60, classes]"),
         ({"model": NoWeights()}, "no trainable weight"),
+        ({"model": normed()}, "set to its own state_dict"),
+        ({"model": not_copyable()}, "Plain cannot be copied"),
         ({"metric": "acuracy"}, "did you mean 'accuracy'"),
         ({"metric": "roc_auc"}, "two classes"),
     ],

@@ -268,17 +268,21 @@ def test_tied_weights_are_masked_wherever_they_stand_and_stay_tied(sbm):
     assert isinstance(soft.model.first.lin.weight, nn.Parameter)
 
 
-def test_a_model_that_drops_arcs_in_training_is_refused_in_one_line(sbm):
+@pytest.mark.parametrize("loops", [0, 60], ids=["fewer", "as many"])
+def test_a_model_that_drops_arcs_in_training_is_refused_in_one_line(sbm, loops):
     class Dropping(nn.Module):
         def __init__(self):
             super().__init__()
             self.conv = pyg.GCNConv(8, 3)
 
         def forward(self, x, edge_index):
-            return self.conv(x, edge_index[:, ::2] if self.training else edge_index)
+            arcs = edge_index[:, 1:] if self.training else edge_index
+            return self.conv(x, torch.cat([arcs, torch.arange(loops).expand(2, -1)], dim=1))
 
-    with pytest.raises(GltError, match="takes arcs away by itself"):
+    with pytest.raises(GltError, match="other arcs in training"):
         find(Dropping(), sbm, 0.2, 0.2, strategy="ugs", recipe=Recipe(epochs=2))
+    looked = {"name": "oneshot", "scorer": "gradient"}  # in evaluation mode, where all arcs are there
+    assert find(Dropping(), sbm, 0.2, 0.2, strategy=looked, recipe=Recipe(epochs=1)).graph_sparsity > 0
 
 
 def test_masks_at_their_bound_do_not_go_by_the_names_of_nodes(sbm, monkeypatch):
@@ -288,6 +292,42 @@ def test_masks_at_their_bound_do_not_go_by_the_names_of_nodes(sbm, monkeypatch):
     ticket = find("gcn", sbm, 0.5, 0.2, strategy="ugs", recipe=Recipe(epochs=1))
     half = ticket.edge_keep.numel() // 2
     assert 0.3 < float(ticket.edge_keep[:half].double().mean()) < 0.7
+
+
+@pytest.mark.parametrize(
+    ("model", "strategy", "words"),
+    [
+        ("deepergcn", {"name": "wd_glt", "alpha": 0.5}, "GENConv"),
+        ("gcn", {"name": "imp", "scorer": "attention"}, "GATConv"),
+        ("gcn", {"name": "teddy", "selection": {"blend": ["attention"]}}, "GATConv"),
+    ],
+)
+def test_what_a_model_cannot_do_is_told_before_anything_is_trained(sbm, model, strategy, words):
+    trained = []
+    with pytest.raises(GltError, match=words):
+        find(model, sbm, 0.2, 0.2, strategy=strategy, recipe=Recipe(epochs=1), on_epoch=lambda *_: trained.append(1))
+    assert not trained
+
+
+@pytest.mark.parametrize("layer", [partial(pyg.GCNConv, add_self_loops=False), pyg.TAGConv, partial(pyg.ChebConv, K=3)])
+def test_nodes_whose_masks_are_all_zero_have_finite_gradients(sbm, layer):
+    edges = PrunableEdges.of(sbm.edge_index, 60)
+    soft = SoftMasked(Stack(layer(8, 4), layer(4, CLASSES)), sbm, edges, torch.ones(edges.num_edges, dtype=bool), {})
+    alone = (edges.pairs == 0).any(0)
+    with torch.no_grad():
+        soft.edges[alone] = 0.0
+    Forward(soft, sbm)()[sbm.train_mask].square().sum().backward()
+    assert all(bool(p.grad.isfinite().all()) for p in soft.parameters() if p.grad is not None)
+    assert bool(soft.edges.grad[~alone].any())
+
+
+def test_attention_that_vanishes_has_finite_gradients(sbm):
+    sbm.x[0] = 1e3
+    model = Stack(pyg.TransformerConv(8, 4), pyg.TransformerConv(4, CLASSES))
+    edges = PrunableEdges.of(sbm.edge_index, 60)
+    soft = SoftMasked(model, sbm, edges, torch.ones(edges.num_edges, dtype=bool), {})
+    Forward(soft, sbm)().square().sum().backward()
+    assert all(bool(p.grad.isfinite().all()) for p in soft.parameters() if p.grad is not None)
 
 
 def test_a_seed_may_be_large(sbm):

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch_geometric import nn as pyg
 from torch_geometric.data import Data
 
 from glt import ticket_file
@@ -319,6 +320,10 @@ def test_another_model_is_refused_and_left_as_it_was(ticket, other):
     for fill in (ticket.rewind, ticket.restore):
         refused(lambda fill=fill: fill(net), type(net).__name__)
         assert same(dict(net.state_dict()), dict(before))
+
+
+def test_a_model_without_shapes_is_refused(ticket):
+    refused(lambda: ticket.rewind(pyg.GCN(-1, 6, 2, 3)), "'convs.0.lin.weight'", "run the model once")
 
 
 # --- verify

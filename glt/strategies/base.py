@@ -77,7 +77,7 @@ class Taught:
         for level in visited:
             self.check_weights(weights, level.weight_sparsity)
         if self.soft_masks:
-            problem.check_soft_masks()
+            problem.check_soft_masks(getattr(self, "twice", False))
 
     def check_weights(self, weights: Mapping[str, Tensor], sparsity: float) -> None:
         """Raise GltError if the granularity cannot reach a sparsity."""
@@ -125,14 +125,21 @@ class ChoosesEdges(Taught):
         scorer = _seeded(self.scorer, problem.seed)
         blend = tuple(_seeded(build("scorers", other), problem.seed) for other in selection.blend)
         selection = replace(selection, blend=blend)
-        if not any(getattr(one, "needs_model", False) for one in (scorer, *blend)):
+        if not self._look(selection):
             return selection.score(problem.edges, scorer, problem.data), []
         model = problem.model_at(problem.dense.state)
         return selection.score(problem.edges, scorer, problem.data, model), [problem.dense]
 
+    def _look(self, selection: Selection) -> list[Any]:
+        """The scorers that look at a model."""
+        scorers = (self.scorer, *(build("scorers", other) for other in selection.blend))
+        return [scorer for scorer in scorers if getattr(scorer, "needs_model", False)]
+
     def check(self, problem: Problem, levels: Sequence[Level]) -> None:
-        """And where edges are to be weighted, the scorer has weights and the model heeds them."""
+        """And scorers can look at the model; where edges are to be weighted, there are weights, and it heeds them."""
         super().check(problem, levels)
+        for scorer in self._look(self.selection or Selection()):
+            scorer(problem.data, problem.model())
         if not self.reweight:
             return
         weights = self.edge_weights(problem, problem.masks()[0])
