@@ -63,7 +63,7 @@ def distilled(data: Data, teacher: Tensor, weight: float, temperature: float, no
         raise GltError("distil = 'held_out' leaves no node: every node is in the validation or test set")
 
     target = log_probabilities((teacher if index is None else teacher[index]) / temperature, multilabel)
-    return Distilled(labels, teacher, target, weight, temperature, allowed, index, multilabel)
+    return Distilled(data, labels, teacher, target, weight, temperature, allowed, index, multilabel)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +71,7 @@ class Distilled:
     """What :func:`distilled` returns.
 
     Attributes:
+        data: labels and masks.
         labels: the cross-entropy.
         teacher: logits, float [nodes, outputs].
         target: what the teacher predicts on the nodes of ``index``.
@@ -80,6 +81,7 @@ class Distilled:
         multilabel: whether the labels are of several tasks.
     """
 
+    data: Data
     labels: Loss
     teacher: Tensor
     target: Tensor
@@ -88,6 +90,12 @@ class Distilled:
     allowed: Tensor | None
     index: Tensor | None
     multilabel: bool
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """Losses of one kind differ in their teachers alone."""
+        everywhere = self.allowed is None
+        return self.weight, self.temperature, everywhere, *(id(self.data[key]) for key in ("y", "train_mask"))
 
     def __call__(self, logits: Tensor, nodes: Tensor | None = None) -> Tensor:
         """A :data:`Loss`."""
@@ -117,9 +125,7 @@ def side_by_side(losses: Sequence[Loss | None], data: Data) -> Callable[[Tensor]
     """
     groups: dict[object, list[int]] = {}
     for t, loss in enumerate(losses):
-        nodes = None if not isinstance(loss, Distilled) or loss.allowed is None else "held_out"
-        taught = isinstance(loss, Distilled) and (loss.weight, loss.temperature, nodes)
-        groups.setdefault(taught or ("labels" if loss is None else t), []).append(t)
+        groups.setdefault("labels" if loss is None else loss.kind if isinstance(loss, Distilled) else t, []).append(t)
     order = torch.tensor([t for group in groups.values() for t in group], device=data.y.device)
     back, sorted_already = order.argsort(), list(groups.values()) == [list(range(len(losses)))]
     parts = [(len(group), _at_once([losses[t] for t in group], data)) for group in groups.values()]

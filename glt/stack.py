@@ -78,13 +78,14 @@ class Stack:
     Attributes:
         wide: the model of them all; logits are [nodes, models * classes]. Its parameters hold model after model.
         streams: the models' random numbers.
+        device: where they are.
     """
 
     def __init__(self, models: Sequence[nn.Module], graphs: Sequence[Data], seeds: Sequence[int]) -> None:
-        self.models = models
+        self.models, self.device = models, graphs[0].x.device
         first: Any = models[0]
         self.wide: Any = copy.deepcopy(first)
-        self.streams = Streams(seeds, graphs[0].x.device)
+        self.streams = Streams(seeds, self.device)
         for name, module in first.named_modules():
             if isinstance(module, nn.LayerNorm):
                 _replace(self.wide, name, LayerNorms(len(models), module))

@@ -214,7 +214,7 @@ class _Constraints:
         usual = len(known) == len(self.each) and type(known[0]).holds is Constraint.holds
         if not usual or any(one.parameters.keys() != known[0].parameters.keys() for one in known):
             return None
-        return torch.tensor([one.keep for one in known], device=self.stack.wide.convs[0].bias.device)
+        return torch.tensor([one.keep for one in known], device=self.stack.device)
 
     @torch.no_grad()
     def step(self, bests: Bests) -> None:
@@ -244,6 +244,6 @@ class _Constraints:
                 (self.stack.apart(name, wide.get_parameter(name)) != 0).flatten(1).sum(1) for name in first.parameters
             ]
             return torch.stack(left).sum(0) <= self._counted
-        device = self.stack.wide.convs[0].bias.device
+        device = self.stack.device
         held = [True if constraint is None else constraint.holding() for constraint in self.each]
         return torch.stack([torch.as_tensor(one, device=device) for one in held])
