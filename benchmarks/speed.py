@@ -45,14 +45,12 @@ OUTPUT = Path(__file__).resolve().parent / "results" / "speed.jsonl"
 )
 @click.option("--quick", is_flag=True, help="A smoke run: small sizes, few epochs, nothing is written.")
 @click.option("--arcs", type=int, multiple=True, help="scoring: sizes instead of 1, 10 and 50 million.")
-@click.option("--dataset", multiple=True, help="epoch, together: these datasets instead.")
+@click.option("--dataset", multiple=True, help="epoch, together: other datasets.")
 @click.option(
-    "--backbone", type=click.Choice(list(speed_epoch.BACKBONES)), multiple=True, help="epoch, together: these alone."
+    "--backbone", type=click.Choice(list(speed_epoch.BACKBONES)), multiple=True, help="The same: these alone."
 )
-@click.option(
-    "--hidden", type=click.IntRange(min=1), default=512, show_default=True, help="epoch, together: hidden units."
-)
-@click.option("--device", default="cpu", show_default=True, help="epoch, together: cpu, cuda or cuda:N")
+@click.option("--hidden", type=click.IntRange(min=1), default=512, show_default=True, help="The same: hidden units.")
+@click.option("--device", default="cpu", show_default=True, help="The same: cpu, cuda or cuda:N")
 @click.option("--output", type=click.Path(path_type=Path), default=OUTPUT, help="The file of records.")
 def main(
     benchmark: str,

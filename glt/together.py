@@ -210,9 +210,9 @@ class _Constraints:
 
     def _of_one_kind(self) -> Tensor | None:
         """How many weights each may have, where all count the same parameters in the usual way."""
-        known = [one for one in self.each if one is not None and type(one).holding is Constraint.holding]
-        usual = len(known) == len(self.each) and type(known[0]).holds is Constraint.holds
-        if not usual or any(one.parameters.keys() != known[0].parameters.keys() for one in known):
+        usual = Constraint.holding, Constraint.holds
+        known = [one for one in self.each if one is not None and (type(one).holding, type(one).holds) == usual]
+        if len(known) < len(self.each) or any(one.parameters.keys() != known[0].parameters.keys() for one in known):
             return None
         return torch.tensor([one.keep for one in known], device=self.stack.device)
 
@@ -245,5 +245,5 @@ class _Constraints:
             ]
             return torch.stack(left).sum(0) <= self._counted
         device = self.stack.device
-        held = [True if constraint is None else constraint.holding() for constraint in self.each]
+        held = [one is None or (one.holding() if one.deferred else one.holds()) for one in self.each]
         return torch.stack([torch.as_tensor(one, device=device) for one in held])
