@@ -6,6 +6,7 @@
     python benchmarks/speed.py epoch --device cuda --dataset cora --dataset csbm-arxiv --hidden 256
     python benchmarks/speed.py search           # UGS, the whole search, and its memory; speed_search.py
     python benchmarks/speed.py batches          # memory of a training, whole or in parts; speed_batches.py
+    python benchmarks/speed.py together --device cuda     # several seeds at once; speed_together.py; not part of all
     python benchmarks/speed.py --quick          # does it run? Small, and nothing is written
 
 What is measured, against what, and how to read it is said at the top of those files.
@@ -27,6 +28,7 @@ import speed_batches
 import speed_epoch
 import speed_scoring
 import speed_search
+import speed_together
 from rich.console import Console
 from rich.table import Table
 
@@ -38,13 +40,17 @@ OUTPUT = Path(__file__).resolve().parent / "results" / "speed.jsonl"
 
 
 @click.command(help=__doc__.split("\n")[0])
-@click.argument("benchmark", type=click.Choice(["scoring", "epoch", "search", "batches", "all"]), default="all")
+@click.argument(
+    "benchmark", type=click.Choice(["scoring", "epoch", "search", "batches", "together", "all"]), default="all"
+)
 @click.option("--quick", is_flag=True, help="A smoke run: small sizes, few epochs, nothing is written.")
 @click.option("--arcs", type=int, multiple=True, help="scoring: sizes instead of 1, 10 and 50 million.")
-@click.option("--dataset", multiple=True, help="epoch: these datasets instead of Cora and CiteSeer.")
-@click.option("--backbone", type=click.Choice(list(speed_epoch.BACKBONES)), multiple=True, help="epoch: these alone.")
-@click.option("--hidden", type=click.IntRange(min=1), default=512, show_default=True, help="epoch: hidden units.")
-@click.option("--device", default="cpu", show_default=True, help="epoch: cpu, cuda or cuda:N")
+@click.option("--dataset", multiple=True, help="epoch, together: other datasets.")
+@click.option(
+    "--backbone", type=click.Choice(list(speed_epoch.BACKBONES)), multiple=True, help="The same: these alone."
+)
+@click.option("--hidden", type=click.IntRange(min=1), default=512, show_default=True, help="The same: hidden units.")
+@click.option("--device", default="cpu", show_default=True, help="The same: cpu, cuda or cuda:N")
 @click.option("--output", type=click.Path(path_type=Path), default=OUTPUT, help="The file of records.")
 def main(
     benchmark: str,
@@ -56,8 +62,8 @@ def main(
     device: str,
     output: Path,
 ) -> None:
-    if device != "cpu" and benchmark != "epoch":
-        raise click.UsageError(f"--device {device} is for the benchmark 'epoch' alone")
+    if device != "cpu" and benchmark not in ("epoch", "together"):
+        raise click.UsageError(f"--device {device} is for the benchmarks 'epoch' and 'together' alone")
     console = Console(width=None if Console().is_terminal else 120)
     console.print(", ".join(f"{key} {value}" for key, value in provenance(device).items()))
     output = None if quick else output
@@ -72,6 +78,9 @@ def main(
             console.print(*_search_tables(_finished(_search(console, quick), output)))
         if benchmark in ("batches", "all"):
             console.print(_batches_table(_finished(_batches(console, quick), output)))
+        if benchmark == "together":
+            groups = _together(console, quick, dataset, backbone, device, hidden)
+            console.print(_together_table(_finished(groups, output, device)))
     except GltError as error:
         raise click.ClickException(str(error)) from None
 
@@ -119,6 +128,16 @@ def _batches(console: Console, quick: bool) -> Iterator[list[Record]]:
     for backbone in speed_batches.BACKBONES:
         console.print(f"batches: {backbone}")
         yield speed_batches.run(5_000 if quick else speed_batches.NODES, backbone)
+
+
+def _together(
+    console: Console, quick: bool, dataset: tuple[str, ...], backbone: tuple[str, ...], device: str, hidden: int
+) -> Iterator[list[Record]]:
+    rounds, epochs, seeds = (1, 2, 2) if quick else (5, 200, speed_together.SEEDS)
+    for name in dataset or ("cora",):
+        for kind in backbone or ("gcn",):
+            console.print(f"together: {kind} on {name}")
+            yield [speed_together.run(name, kind, hidden, rounds, epochs, device, seeds)]
 
 
 def _scoring_table(records: list[Record]) -> Table:
@@ -194,6 +213,17 @@ def _batches_table(records: list[Record]) -> Table:
     for r in records:
         p = r["parameters"]
         table.add_row(p["backbone"], f"{p['nodes']:,}", r["way"], f"{r['ours']:.0f}", f"{r['epoch_s']:.1f}")
+    return table
+
+
+def _together_table(records: list[Record]) -> Table:
+    table = _table(
+        "Dense trainings per second", ["dataset", "backbone", "seeds", "together (IQR)", "one by one (IQR)", "ratio"]
+    )
+    for r in records:
+        p = r["parameters"]
+        spreads = (f"{r[who]:.3f} ({r[f'{who}_iqr'][0]:.3f}-{r[f'{who}_iqr'][1]:.3f})" for who in ("ours", "peer"))
+        table.add_row(p["dataset"], p["backbone"], str(p["seeds"]), *spreads, f"{r['ratio']:.2f}")
     return table
 
 

@@ -106,6 +106,20 @@ def kernels(records: Sequence[Record]) -> str:
     return markdown(header, lines) + "\n\n" + provenance(records).replace("</sub>", f"{cuda}</sub>")
 
 
+def together(records: Sequence[Record]) -> str:
+    """Several seeds at once beside one after the other, on a GPU."""
+    rows = [r for r in records if r["benchmark"] == "together" and r["device"].startswith("cuda")]
+    if not rows:
+        return "On a GPU not yet measured: `python benchmarks/speed.py together --device cuda`."
+    header = ["dataset, backbone", "seeds at once", "seeds/s", "one after the other, seeds/s", "ratio"]
+    lines = []
+    for r in rows:
+        p = r["parameters"]
+        name = f"{DATASETS.get(p['dataset'], p['dataset'])}, {BACKBONES[p['backbone']]}, {p['hidden']} hidden"
+        lines.append([name, str(p["seeds"]), f"{r['ours']:.2f}", f"{r['peer']:.2f}", f"{r['ratio']:.1f}"])
+    return markdown(header, lines) + "\n\n" + provenance(rows)
+
+
 def scoring(records: Sequence[Record]) -> str:
     """Arcs per second of scoring, exact selection and removal."""
     rows = {r["parameters"]["arcs"]: r for r in records if r["benchmark"] == "scoring"}
@@ -180,6 +194,7 @@ TABLES: dict[str, tuple[str, Callable[[Sequence[Record]], str]]] = {
     "demo": ("demo.jsonl", demo),
     "epoch": ("speed.jsonl", epoch),
     "kernels": ("kernels.jsonl", kernels),
+    "together": ("speed.jsonl", together),
     "scoring": ("speed.jsonl", scoring),
     "search": ("speed.jsonl", search),
     "memory": ("speed.jsonl", memory),

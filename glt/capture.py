@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch_geometric.data import Data
@@ -57,13 +57,16 @@ class Captured:
     Args:
         epoch: has to work in place and without waiting for the device; it takes and returns nothing.
         device: a CUDA device.
+        generators: those that the epoch draws from besides the device's own.
 
     Attributes:
         said: ``"yes"``, or ``"no: ..."``; for the record of the training.
     """
 
-    def __init__(self, epoch: Callable[[], None], device: torch.device) -> None:
-        self.epoch, self.device = epoch, device
+    def __init__(
+        self, epoch: Callable[[], None], device: torch.device, generators: Sequence[torch.Generator] = ()
+    ) -> None:
+        self.epoch, self.device, self.generators = epoch, device, generators
         self.said = f"no: at most {WARM_UP} epochs"
         self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -93,13 +96,18 @@ class Captured:
         index = torch.cuda.current_device() if self.device.index is None else self.device.index
         generator = torch.cuda.default_generators[index]
         before = generator.clone_state()
+        others = [other.clone_state() for other in self.generators]
         graph = torch.cuda.CUDAGraph()
+        for other in self.generators:
+            graph.register_generator_state(other)
         try:
             # the stream is entered twice: a capture that fails does not leave it, and the outer one does
             with torch.cuda.stream(self._stream), torch.cuda.graph(graph, stream=self._stream):
                 self.epoch()
         except RuntimeError as error:  # nothing has run: the weights are those of the epoch before
             generator.graphsafe_set_state(before)  # a capture that fails leaves the generator in it
+            for other, state in zip(self.generators, others, strict=True):
+                other.graphsafe_set_state(state)
             torch.cuda.synchronize(self.device)
             self.said = "no: " + str(error).split("\n")[0]
             return

@@ -16,6 +16,7 @@ from pydantic import Field
 from glt.errors import GltError, unknown
 from glt.registry import build, checked, names, spec_of
 from glt.train import Recipe
+from glt.training import MOST
 
 SECTIONS = {"dataset": "datasets", "backbone": "backbones", "strategy": "strategies", "schedule": "schedules"}
 
@@ -39,6 +40,7 @@ class Config:
     train: Any = dataclasses.field(default_factory=dict)
     seeds: Annotated[Any, Field(description="how many seeds (0 to n-1), or the seeds")] = 1
     controls: Annotated[Any, Field(description="controls of every ticket: all, or a list of them")] = ()
+    together: Annotated[Any, Field(description="models trained at once: a number, true, false or auto")] = "auto"
 
     def __post_init__(self) -> None:
         """Build every section, so that any mistake is found before anything runs."""
@@ -56,11 +58,12 @@ class Config:
             raise GltError(f"seeds = {self.seeds!r}: give a count of at least 1, or different numbers, e.g. [0, 1]")
         object.__setattr__(self, "seeds", seeds)
         object.__setattr__(self, "controls", controls_of(self.controls))
+        object.__setattr__(self, "together", together_of(self.together))
 
     def spec(self) -> dict[str, Any]:
         """What defines the experiment: every section without options at their defaults.
 
-        No name, seeds or controls: with others, the tickets are the same.
+        No name, seeds or controls: with others, the tickets are the same; nor together: they are, to rounding.
         """
         sections = {section: spec_of(getattr(self, section)) for section in SECTIONS}
         return json.loads(json.dumps({**sections, "train": spec_of(self.train)}))
@@ -93,6 +96,16 @@ class Config:
         for override in overrides:
             _override(tree, override)
         return cls(**tree)
+
+
+def together_of(asked: Any) -> int | str:
+    """How many models are trained at once: ``"auto"`` or a number; true is :data:`glt.training.MOST`, false is 1."""
+    if type(asked) is bool:
+        return MOST if asked else 1
+    if asked == "auto" or (type(asked) is int and asked >= 1):
+        number: int | str = asked
+        return number
+    raise GltError(f"together = {asked!r}: give auto, true, false, or how many models at once, at least 1")
 
 
 def controls_of(which: Any) -> tuple[Any, ...]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 
 from torch_geometric.data import Data
@@ -18,9 +18,14 @@ from glt.problem import Problem
 from glt.provenance import provenance
 from glt.results import Record, Results
 from glt.schedules.level import Level
+from glt.strategies.base import LevelByLevel
 from glt.subject import Subject
 from glt.ticket import Ticket
 from glt.train import FitResult
+from glt.training import Training, at_once, train_together
+
+OnPoint = Callable[[int, str, int, float], None]
+"""Called with (seed, phase, epoch, validation metric)."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,14 @@ def run(
     run: Run,
     root: Path | None = None,
     device: str = "cpu",
-    on_epoch: Callable[[int, str, int, float], None] | None = None,
+    on_epoch: OnPoint | None = None,
 ) -> Iterator[Record]:
     """Yield the records of every seed and level, dense (level 0) first; compute those not there yet.
 
     The controls that the config asks for come after the levels of each seed, level by level.
+
+    Where models are trained at once (``together`` of the config), records come as trainings end: the dense models of
+    all seeds, their levels, their controls. They are the same to rounding, and have ``together``.
 
     A training that fails (a loss that becomes NaN, say) yields a record with status ``failed`` and its error;
     the other points go on, and the next run tries it again.
@@ -77,15 +85,17 @@ def run(
     config = run.config
     levels = levels_of(config)
     data: Data = config.dataset(root).to(device)
+    most = at_once(config.together, data)
+    if most > 1:
+        for i in range(0, len(config.seeds), most):
+            yield from _together(run, data, levels, config.seeds[i : i + most], most, on_epoch)
+        return
     for seed in config.seeds:
-        done = {number: run.record(seed, number) for number in (0, *(level.number for level in levels))}
+        done = _done(run, seed, levels)
         if all(done.values()) and not config.controls:
             yield from (record for record in done.values() if record)
             continue
-        watch = partial(on_epoch, seed) if on_epoch else None
-        setting = {**config.spec(), "config_id": config.id}
-        problem = Problem(data, config.backbone, config.train, seed, config=setting, on_epoch=watch)
-        config.strategy.check(problem, levels)
+        problem = _problem(run, data, levels, seed, on_epoch)
         try:
             yield done[0] or _save(run, problem, Level(0, 0.0, 0.0), problem.dense_ticket())
         except TrainingError as error:
@@ -100,6 +110,80 @@ def run(
 def levels_of(config: Config) -> list[Level]:
     """The levels that are searched for; level 0 is the dense one, which every run has."""
     return [level for level in config.schedule if level.number] if config.strategy.name != "dense" else []
+
+
+def _done(run: Run, seed: int, levels: list[Level]) -> dict[int, Record | None]:
+    """What is there of a seed's points, the dense one first."""
+    return {number: run.record(seed, number) for number in (0, *(level.number for level in levels))}
+
+
+def _problem(run: Run, data: Data, levels: list[Level], seed: int, on_epoch: OnPoint | None) -> Problem:
+    """One seed's problem; its levels are checked."""
+    config, watch = run.config, partial(on_epoch, seed) if on_epoch else None
+    setting = {**config.spec(), "config_id": config.id}
+    problem = Problem(data, config.backbone, config.train, seed, config=setting, on_epoch=watch)
+    config.strategy.check(problem, levels)
+    return problem
+
+
+def _together(
+    run: Run, data: Data, levels: list[Level], seeds: Sequence[int], most: int, on_epoch: OnPoint | None
+) -> Iterator[Record]:
+    """The records of several seeds, ``most`` models trained at once; a strategy of rounds searches seed by seed."""
+    strategy = run.config.strategy
+    open_: list[tuple[Problem, dict[int, Record | None]]] = []
+    for seed in seeds:
+        done = _done(run, seed, levels)
+        if all(done.values()) and not run.config.controls:
+            yield from (record for record in done.values() if record)
+        else:
+            open_.append((_problem(run, data, levels, seed, on_epoch), done))
+    yield from _trained(run, (Training.dense(problem) for problem, done in open_ if not done[0]), most)
+    for problem, done in open_:
+        if record := done[0]:
+            yield record
+            problem.dense = _restored(problem, Ticket.load(run.path(problem.seed, 0)), record["search_s"])
+    open_ = [(problem, done) for problem, done in open_ if "dense" in vars(problem)]  # the others failed
+    if isinstance(strategy, LevelByLevel) and type(strategy).tickets is LevelByLevel.tickets:
+        for _, done in open_:
+            yield from (record for level in levels if (record := done[level.number]))
+        missing = ((problem, [level for level in levels if not done[level.number]]) for problem, done in open_)
+        yield from _trained(run, (one for each in missing for one in _trainings(strategy, *each)), most)
+    else:
+        for problem, done in open_:
+            yield from _levels(run, problem, levels, done)
+    for problem, _ in open_:
+        yield from _controls(run, problem, levels)
+
+
+def _trainings(
+    strategy: LevelByLevel, problem: Problem, levels: list[Level]
+) -> Iterator[Training | tuple[Problem, Level, TrainingError]]:
+    """The trainings of one seed's levels; those that cannot be begun, with the error."""
+    trainings = strategy.trainings(problem, levels)
+    for i, level in enumerate(levels):
+        try:
+            yield next(trainings)
+        except TrainingError as error:
+            yield problem, level, error
+            trainings = strategy.trainings(problem, levels[i + 1 :])
+
+
+def _trained(
+    run: Run, trainings: Iterable[Training | tuple[Problem, Level, TrainingError]], most: int
+) -> Iterator[Record]:
+    """The records of trainings, ``most`` at once; no more than these are held at a time."""
+    waiting = iter(trainings)
+    while group := list(islice(waiting, most)):
+        ready = [one for one in group if isinstance(one, Training)]
+        results = iter(train_together(ready) if ready else ())
+        for one in group:
+            if not isinstance(one, Training):
+                yield _failed(run, *one)
+            elif isinstance(result := next(results), TrainingError):
+                yield _failed(run, one.problem, one.level, result)
+            else:
+                yield _save(run, one.problem, one.level, one.ticket(result))
 
 
 def _levels(run: Run, problem: Problem, levels: list[Level], done: dict[int, Record | None]) -> Iterator[Record]:

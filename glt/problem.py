@@ -251,6 +251,8 @@ class Problem:
             "weight_sparsity": ticket.weight_sparsity,
             "search_epochs": sum(r.epochs for r in (result, *spent)),
         }
+        if result.together != 1:
+            ticket.metrics["together"] = result.together
         if self.data.x.is_cuda:
             ticket.metrics["cuda_graph"] = result.captured
         return ticket

@@ -83,6 +83,23 @@ class SparseMatrix:
 
 
 @dataclass(frozen=True)
+class Interleaved:
+    """Operators of several models on the same nodes, as one: row n * ``count`` + t is node n in the graph of model t.
+
+    A dense matrix that holds the models' columns side by side, [nodes, count * k], is that many rows of k without a
+    copy, so all models' messages are one product.
+    """
+
+    matrix: SparseMatrix
+    count: int
+
+    def __matmul__(self, dense: Tensor) -> Tensor:
+        """[nodes, count * k], every model's columns by its own operator; differentiable in ``dense``."""
+        nodes = dense.size(0)
+        return (self.matrix @ dense.reshape(nodes * self.count, -1)).view(nodes, -1)
+
+
+@dataclass(frozen=True)
 class Pattern:
     """Where the entries of a sparse [nodes, nodes] operator are; their values change from call to call.
 
@@ -247,8 +264,24 @@ def features_of(x: Tensor) -> Tensor | SparseMatrix:
 
 
 def linear(x: Tensor | SparseMatrix, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x @ weight.T + bias`` for dense or sparse ``x`` [n, m] and ``weight`` [k, m]."""
+    """``x @ weight.T + bias`` for dense or sparse ``x`` [n, m] and ``weight`` [k, m].
+
+    A stack of weights [models, k, m] gives the models' results side by side, [n, models * k]: of one ``x`` for all, or
+    of theirs side by side, [n, models * m]; ``bias`` is [models * k] then.
+    """
+    if weight.dim() == 3:
+        return _linears(x, weight, bias)
     if not isinstance(x, SparseMatrix):
         return torch.nn.functional.linear(x, weight, bias)
     out: Tensor = _Linear.apply(x, weight)
     return out if bias is None else out + bias
+
+
+def _linears(x: Tensor | SparseMatrix, weight: Tensor, bias: Tensor | None) -> Tensor:
+    models, _, width = weight.shape
+    if x.shape[1] == width:
+        return linear(x, weight.flatten(0, 1), bias)
+    assert isinstance(x, Tensor)
+    out = torch.bmm(x.view(-1, models, width).transpose(0, 1), weight.transpose(1, 2))  # [models, n, k]
+    side_by_side = out.transpose(0, 1).reshape(x.size(0), -1)
+    return side_by_side if bias is None else side_by_side.add_(bias)

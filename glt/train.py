@@ -85,6 +85,8 @@ class FitResult:
         seconds: wall-clock time.
         kernels: which of the registered kernels computed sparse products, e.g. ``"matmul+reduce"``; ``""`` for none.
         captured: whether epochs ran as a CUDA graph: ``"yes"``, or ``"no: ..."`` with the reason.
+        together: how many models were trained at once (:func:`glt.together.fit_together`); ``"no: ..."`` with the
+            reason where that was asked for and could not be.
     """
 
     state: dict[str, Tensor]
@@ -98,6 +100,7 @@ class FitResult:
     seconds: float
     kernels: str = ""
     captured: str = "no"
+    together: int | str = 1
 
 
 Constrain = Callable[[nn.Module, Optimizer], Constraint]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from glt.config import Config
+from glt.errors import GltError
 from glt.pipeline import Run
 from glt.pipeline import run as search
 from glt.results import Results
@@ -15,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 import accuracy
 import compared
 import controls
+import speed_together
+import tables
 from found import LEVELS, Found, wanted
 from plots import plot_methods
 
@@ -257,3 +260,26 @@ def test_missing_tickets_are_one_line(monkeypatch, tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert "ugs-all-cora-gcn, level 20: 5 of 5 tickets are missing" in line
     assert "python benchmarks/accuracy.py ugs-all-cora-gcn" in line
+
+
+# --- several seeds at once
+
+
+def test_seeds_together_are_measured_and_checked(monkeypatch):
+    csbm = {"name": "csbm", "nodes": 120, "features": 30}
+    found = speed_together.run(csbm, "gcn", 8, 2, 3, "cpu", seeds=3)
+    assert found["parameters"]["seeds"] == 3 and found["repetitions"] == 2
+    assert found["ratio"] == pytest.approx(found["ours"] / found["peer"], rel=0.01)
+    monkeypatch.setattr(speed_together, "NODES", -1)
+    with pytest.raises(GltError, match="seed 0 scores"):
+        speed_together.run(csbm, "gcn", 8, 1, 3, "cpu", seeds=3)
+    with pytest.raises(GltError, match="not trained with the others: no: "):
+        speed_together.run(csbm, "gcnii", 8, 1, 3, "cpu", seeds=3)
+
+
+def test_what_no_gpu_has_measured_is_said_to_be_so():
+    parameters = {"dataset": "cora", "backbone": "gcn", "hidden": 512, "seeds": 10, "epochs": 200}
+    made = {"glt": "0", "commit": "c", "torch": "t", "pyg": "p", "python": "3", "threads": 1}
+    r = {"benchmark": "together", "parameters": parameters, "ours": 6.0, "peer": 2.0, "ratio": 3.0, **made}
+    assert "not yet measured" in tables.together([{**r, "device": "cpu: one"}])
+    assert "| Cora, GCN, 512 hidden | 10 | 6.00 | 2.00 | 3.0 |" in tables.together([{**r, "device": "cuda: one"}])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -16,7 +16,7 @@ from torch_geometric.data import Data
 from glt.backbones.dropout import dropout
 from glt.rows import Rows
 from glt.soft import padded
-from glt.sparse import Pattern, SparseMatrix, WeightedArcs, features_of
+from glt.sparse import Interleaved, Pattern, SparseMatrix, WeightedArcs, features_of
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,12 @@ class GNN(nn.Module, ABC):
 
     random_stem = False
     """Whether :meth:`stem` draws random numbers in training, so that evaluation cannot share it."""
+    stacks = False
+    """Whether :mod:`glt.stack` can train several models of exactly this class as one; not inherited."""
+    models = 1
+    """Of a stack: how many it is."""
+    drop = staticmethod(dropout)
+    """Dropout between layers; a stack has its own, with random numbers for each of its models."""
 
     def __init__(
         self,
@@ -110,6 +116,24 @@ class GNN(nn.Module, ABC):
 
         return masked
 
+    def side_by_side(
+        self, graphs: Sequence[tuple[Tensor, Tensor | None]], models: int, num_nodes: int, dtype: torch.dtype
+    ) -> Any:
+        """:meth:`operator` for several models at once, whose columns are side by side.
+
+        Args:
+            graphs: (edge_index, edge_weight) of the one graph that all models share, or of each model's own.
+            models: how many they are.
+            num_nodes: of every graph.
+            dtype: of the values.
+        """
+        if len(graphs) == 1:
+            return self.operator(*graphs[0], num_nodes, dtype)
+        arcs, weights = zip(*(self.arcs(*graph, num_nodes, dtype) for graph in graphs), strict=True)
+        values = [self.coefficients(*pair, num_nodes) for pair in zip(arcs, weights, strict=True)]
+        matrix = SparseMatrix.of_arcs(interleaved(arcs), torch.cat(values), num_nodes * models)
+        return Interleaved(matrix, models)
+
     @abstractmethod
     def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: Any) -> Tensor:
         """One convolution with a prepared graph."""
@@ -156,7 +180,7 @@ class GNN(nn.Module, ABC):
         for i in range(1, len(self.convs)):
             if self.norms:
                 hidden = self.norms[i - 1](hidden).relu()
-            hidden = self._layer(i, dropout(hidden, self.dropout, self.training), edge_index, edge_weight)
+            hidden = self._layer(i, self.drop(hidden, self.dropout, self.training), edge_index, edge_weight)
         return hidden
 
     def convolved(self, i: int, x: Any, edge_index: Any, edge_weight: Tensor | None) -> Tensor:
@@ -185,8 +209,10 @@ class GNN(nn.Module, ABC):
         out = self.convolved(i, x, edge_index, edge_weight)
         if i == len(self.convs) - 1:
             return out
-        if self.residual and x.shape == out.shape:
-            out = out.add_(x.csr.to_dense() if isinstance(x, SparseMatrix) else x)
+        copies = 1 if i else self.models  # the features are the same for all models of a stack
+        if self.residual and x.shape[1] * copies == out.size(1):
+            x = x.csr.to_dense() if isinstance(x, SparseMatrix) else x
+            out = out.add_(x if copies == 1 else x.repeat(1, copies))
         return out if self.norms else out.relu_()
 
 
@@ -194,6 +220,11 @@ def averaging(arcs: Tensor, weights: Tensor, num_nodes: int) -> Tensor:
     """``weights`` [m] over their sum into each target, which makes a mean of a sum; 0 where that is 0."""
     incoming = weights.new_zeros(num_nodes).index_add(0, arcs[1], weights)
     return weights * incoming.masked_fill(incoming == 0, 1.0).reciprocal()[arcs[1]]
+
+
+def interleaved(arcs: Sequence[Tensor]) -> Tensor:
+    """The arcs of several graphs on the same nodes as one graph: node n of graph t is n * ``len(arcs)`` + t."""
+    return torch.cat([one * len(arcs) + t for t, one in enumerate(arcs)], dim=1)
 
 
 def norms_of(kind: str, width: int, count: int) -> list[nn.Module]:

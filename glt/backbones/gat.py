@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from torch_geometric.nn import GATConv
 from torch_geometric.utils import add_self_loops, remove_self_loops, softmax
 
 from glt.arrays import csr
-from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, norms_of
+from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, interleaved, norms_of
 from glt.errors import GltError
 from glt.registry import register
 from glt.rows import Rows
@@ -64,6 +64,8 @@ class AttentionGraph:
 class GATModel(GNN):
     """Attention is a sparse matrix per head; its product and gradients never gather a feature per arc."""
 
+    stacks = True
+
     def arcs(
         self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
@@ -77,6 +79,14 @@ class GATModel(GNN):
         """Sort the arcs by target and by source once."""
         return AttentionGraph(Pattern.of_arcs(self.arcs(edge_index, edge_weight, num_nodes, dtype)[0], num_nodes))
 
+    def side_by_side(
+        self, graphs: Sequence[tuple[Tensor, Tensor | None]], models: int, num_nodes: int, dtype: torch.dtype
+    ) -> AttentionGraph:
+        """A graph for each model, shared or not: attention is the model's own."""
+        every = graphs if len(graphs) == models else [graphs[0]] * models
+        arcs = interleaved([self.arcs(*graph, num_nodes, dtype)[0] for graph in every])
+        return AttentionGraph(Pattern.of_arcs(arcs, num_nodes * models))
+
     def soft_operator(
         self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
     ) -> Callable[[Tensor], AttentionGraph]:
@@ -87,15 +97,18 @@ class GATModel(GNN):
     def fast(self, conv: Any, x: Tensor | SparseMatrix, graph: AttentionGraph) -> Tensor:
         """Attention over incoming arcs, as GATConv computes it."""
         arcs = graph.pattern
-        h = linear(x, conv.lin.weight).view(-1, conv.heads, conv.out_channels)
-        logits = (h * conv.att_src).sum(-1)[arcs.source] + (h * conv.att_dst).sum(-1)[arcs.target]
+        models = conv.att_src.size(0)  # 1, or those of a stack, whose nodes are interleaved
+        h = linear(x, conv.lin.weight).view(-1, models, conv.heads, conv.out_channels)
+        own, other = ((h * vectors).sum(-1).flatten(0, 1) for vectors in (conv.att_dst, conv.att_src))
+        h = h.flatten(0, 1)
+        logits = other[arcs.source] + own[arcs.target]
         alpha = softmax(F.leaky_relu(logits, conv.negative_slope), ptr=arcs.ptr)
         if graph.mask is not None:
             alpha = renormalised(alpha, graph.mask[arcs.order], arcs.target, h.size(0))
         alpha = F.dropout(alpha, conv.dropout, self.training)
         heads = zip(alpha.t(), h.transpose(0, 1).contiguous(), strict=True)
         out = torch.stack([arcs.product(weights, features) for weights, features in heads], dim=1)
-        return (out.flatten(1) if conv.concat else out.mean(1)) + conv.bias
+        return (out.flatten(1) if conv.concat else out.mean(1)).view(x.shape[0], -1) + conv.bias
 
     def by_rows(self, conv: Any, x: Tensor | SparseMatrix, graph: AttentionGraph) -> Rows:
         """The same; features after the linear map are kept beside the two layers' states."""

@@ -35,6 +35,8 @@ class GCN:
 class GCNModel(GNN):
     """The symmetrically normalised adjacency with self-loops is the operator."""
 
+    stacks = True
+
     def arcs(
         self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:

@@ -42,6 +42,8 @@ class GIN:
 class GINModel(GNN):
     """The adjacency with (1 + eps) on the diagonal is the operator."""
 
+    stacks = True
+
     def arcs(
         self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
@@ -65,5 +67,5 @@ class GINModel(GNN):
         first, *rest = conv.nn
         out = out.add_(first.bias)
         for layer in rest:
-            out = out.relu_() if isinstance(layer, nn.ReLU) else layer(out)
+            out = out.relu_() if isinstance(layer, nn.ReLU) else linear(out, layer.weight, layer.bias)
         return out

@@ -37,6 +37,8 @@ class MLP:
 class MLPModel(GNN):
     """Arcs are accepted and not used."""
 
+    stacks = True
+
     def arcs(
         self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
@@ -44,6 +46,10 @@ class MLPModel(GNN):
         return edge_index[:, :0], edge_index.new_empty(0, dtype=dtype)
 
     def operator(self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype) -> tuple[()]:
+        """No graph."""
+        return ()
+
+    def side_by_side(self, graphs: Any, models: int, num_nodes: int, dtype: torch.dtype) -> tuple[()]:
         """No graph."""
         return ()
 

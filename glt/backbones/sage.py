@@ -32,6 +32,8 @@ class SAGE:
 class SAGEModel(GNN):
     """The row-stochastic adjacency is the operator."""
 
+    stacks = True
+
     def coefficients(self, arcs: Tensor, weights: Tensor, num_nodes: int) -> Tensor:
         """D^-1 A: the mean over incoming arcs, zero for a node without any."""
         return averaging(arcs, weights, num_nodes)

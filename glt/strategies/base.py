@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Protocol
@@ -22,6 +23,7 @@ from glt.selection import Selection
 from glt.sparsify import weigh_arcs
 from glt.strategies.rounds import rounds
 from glt.ticket import Ticket
+from glt.training import Training
 
 
 class Strategy(Protocol):
@@ -161,6 +163,18 @@ class ChoosesEdges(Taught):
     def keep_edges(self, problem: Problem, scores: Tensor, level: Level) -> Tensor:
         """The edges that stay at a level, bool [edges]."""
         return (self.selection or Selection()).keep(problem.edges, scores, level.graph_sparsity)
+
+
+class LevelByLevel:
+    """A strategy whose every level is one training, found without those of other levels: several can run at once."""
+
+    @abstractmethod
+    def trainings(self, problem: Problem, levels: Iterable[Level]) -> Iterator[Training]:
+        """The training of each level, lazily, in the order of the levels."""
+
+    def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
+        """Each level by itself."""
+        return (training.done() for training in self.trainings(problem, levels))
 
 
 def _seeded(scorer: Any, seed: int) -> Any:

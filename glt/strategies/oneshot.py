@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import Field
+from torch import Tensor
 
-from glt.constraints import freeze_weights
-from glt.problem import Problem
+from glt.constraints import Masks, freeze_weights
+from glt.problem import Cost, Problem
 from glt.registry import register
 from glt.schedules.level import Level
+from glt.strategies.base import LevelByLevel
 from glt.strategies.weights import PrunesWeights, RewindTo, rewound
 from glt.ticket import Ticket
+from glt.train import FitResult
+from glt.training import Training
 
 
 @register("strategies", "oneshot")
-class OneShotStrategy(PrunesWeights):
+class OneShotStrategy(LevelByLevel, PrunesWeights):
     """Prune once to the level by any scorer and any pruner, then train what is left (Liu et al., ICLR 2019).
 
     ``at`` says whether the pruner looks at the dense model's trained weights or at the initial ones (SNIP, GraSP,
@@ -27,7 +31,7 @@ class OneShotStrategy(PrunesWeights):
     at: Annotated[Literal["trained", "initial"], Field(description="which weights the pruner scores")] = "trained"
     rewind_to: RewindTo = 0.0
 
-    def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
+    def trainings(self, problem: Problem, levels: Iterable[Level]) -> Iterator[Training]:
         """Each level by itself, from the dense model or from the initial weights."""
         levels = list(levels)
         self.check(problem, levels)
@@ -42,11 +46,19 @@ class OneShotStrategy(PrunesWeights):
             graph = problem.subgraph(edges, on_edges)
             weights = self.prune(problem, graph, state, level.weight_sparsity, loss=loss)
             begin, early = rewound(problem, self.rewind_to, state)
-            result = problem.fit(
-                graph,
-                model=problem.model_at(begin),
-                loss=loss,
-                constrain=partial(freeze_weights, masks=weights),
-                phase=f"level {level.number}",
-            )
-            yield problem.ticket(level, edges, weights, result, [*spent, *early], begin, on_edges)
+            made = partial(_ticket, problem, level, edges, weights, [*spent, *early], begin, on_edges)
+            frozen = partial(freeze_weights, masks=weights)
+            yield Training(problem, level, graph, problem.model_at(begin), loss, frozen, made)
+
+
+def _ticket(
+    problem: Problem,
+    level: Level,
+    edges: Tensor,
+    weights: Masks,
+    spent: list[Cost],
+    begin: Mapping[str, Tensor],
+    on_edges: Tensor | None,
+    result: FitResult,
+) -> Ticket:
+    return problem.ticket(level, edges, weights, result, spent, begin, on_edges)
