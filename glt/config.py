@@ -40,7 +40,7 @@ class Config:
     train: Any = dataclasses.field(default_factory=dict)
     seeds: Annotated[Any, Field(description="how many seeds (0 to n-1), or the seeds")] = 1
     controls: Annotated[Any, Field(description="controls of every ticket: all, or a list of them")] = ()
-    together: Annotated[Any, Field(description="models trained at once: a number, true, false or auto")] = "auto"
+    together: Annotated[Any, Field(description="models trained at once: a number, true, false or auto")] = False
 
     def __post_init__(self) -> None:
         """Build every section, so that any mistake is found before anything runs."""
