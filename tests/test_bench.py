@@ -50,9 +50,9 @@ def test_what_is_held_is_counted_once_and_what_a_pass_allocates_at_its_peak():
 
     def call():
         one = torch.ones(1000)
-        two = one + 1
+        two = one + one
         del one
-        return two + 1
+        return two + two
 
     assert transient(call, CPU) == 8000, "two of the three at a time"
 

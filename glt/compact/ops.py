@@ -148,7 +148,7 @@ class Linear(Step):
             weight = Csr(
                 self.get_buffer("ptr"), self.get_buffer("index"), self.get_buffer("values"), self.options["columns"]
             )
-            plain = graph.multiply is not multiply
+            x, plain = dense(x), graph.multiply is not multiply
             out = graph.multiply(weight, x.t().contiguous()).t() if plain else multiply_rows(weight, x)
             return out if self.bias is None else out.add_(self.bias)
         if isinstance(x, Csr):
