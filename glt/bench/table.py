@@ -37,10 +37,14 @@ def _cells(record: Record) -> tuple[str, ...]:
     ratio, prepare = record.get("ratio"), record.get("prepare_ms")
     return (
         record["variant"],
-        f"{record['ms']:.3g} ({low:.3g}-{high:.3g})",
+        f"{_ms(record['ms'])} ({_ms(low)}-{_ms(high)})",
         "" if ratio is None else f"{ratio:.2f}",
         f"{record['nodes_per_s']:,.0f}",
         "" if record["peak_mb"] is None else f"{record['peak_mb']:.1f}",
-        "" if prepare is None else f"{prepare:.3g}",
+        "" if prepare is None else _ms(prepare),
         record["kernel"],
     )
+
+
+def _ms(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
