@@ -19,7 +19,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint types format bench-speed bench-accuracy bench-controls readme clean FORCE
+.PHONY: help setup demo test lint types format bench-speed bench-latency bench-accuracy bench-controls readme clean FORCE
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ format: $(READY)  ## let ruff mend what it can
 
 bench-speed: $(READY)  ## time glt against other implementations
 	$(BIN)/python benchmarks/speed.py $(ARGS)
+
+bench-latency: $(READY)  ## time compact tickets against dense models; an hour
+	$(BIN)/python benchmarks/latency.py $(ARGS)
 
 bench-accuracy: $(READY)  ## measure the tickets of every method; takes hours
 	$(BIN)/python benchmarks/accuracy.py $(ARGS)

@@ -1,12 +1,13 @@
 """Speed of glt beside other implementations, measured on this machine.
 
-    python benchmarks/speed.py                  # all four; 30 minutes on two cores
+    python benchmarks/speed.py                  # all five; 40 minutes on two cores
     python benchmarks/speed.py scoring          # TEDDY scoring and pruning of large graphs; speed_scoring.py
     python benchmarks/speed.py epoch            # training epochs; speed_epoch.py
     python benchmarks/speed.py epoch --device cuda --dataset cora --dataset csbm-arxiv --hidden 256
     python benchmarks/speed.py search           # UGS, the whole search, and its memory; speed_search.py
     python benchmarks/speed.py batches          # memory of a training, whole or in parts; speed_batches.py
     python benchmarks/speed.py together --device cuda     # several seeds at once; speed_together.py; not part of all
+    python benchmarks/speed.py levels           # an epoch against the level of its ticket; speed_levels.py
     python benchmarks/speed.py --quick          # does it run? Small, and nothing is written
 
 What is measured, against what, and how to read it is said at the top of those files.
@@ -26,6 +27,7 @@ import click
 import machine
 import speed_batches
 import speed_epoch
+import speed_levels
 import speed_scoring
 import speed_search
 import speed_together
@@ -36,21 +38,22 @@ from glt.errors import GltError
 from glt.provenance import provenance
 from glt.results import Record
 
+BENCHMARKS = ("scoring", "epoch", "search", "batches", "levels")
 OUTPUT = Path(__file__).resolve().parent / "results" / "speed.jsonl"
 
 
 @click.command(help=__doc__.split("\n")[0])
-@click.argument(
-    "benchmark", type=click.Choice(["scoring", "epoch", "search", "batches", "together", "all"]), default="all"
-)
+@click.argument("benchmark", type=click.Choice([*BENCHMARKS, "together", "all"]), default="all")
 @click.option("--quick", is_flag=True, help="A smoke run: small sizes, few epochs, nothing is written.")
 @click.option("--arcs", type=int, multiple=True, help="scoring: sizes instead of 1, 10 and 50 million.")
-@click.option("--dataset", multiple=True, help="epoch, together: other datasets.")
+@click.option("--dataset", multiple=True, help="epoch, levels, together: these datasets instead of the usual ones.")
 @click.option(
     "--backbone", type=click.Choice(list(speed_epoch.BACKBONES)), multiple=True, help="The same: these alone."
 )
-@click.option("--hidden", type=click.IntRange(min=1), default=512, show_default=True, help="The same: hidden units.")
-@click.option("--device", default="cpu", show_default=True, help="The same: cpu, cuda or cuda:N")
+@click.option(
+    "--hidden", type=click.IntRange(min=1), default=512, show_default=True, help="The same: hidden units."
+)
+@click.option("--device", default="cpu", show_default=True, help="epoch, together: cpu, cuda or cuda:N")
 @click.option("--output", type=click.Path(path_type=Path), default=OUTPUT, help="The file of records.")
 def main(
     benchmark: str,
@@ -81,6 +84,8 @@ def main(
         if benchmark == "together":
             groups = _together(console, quick, dataset, backbone, device, hidden)
             console.print(_together_table(_finished(groups, output, device)))
+        if benchmark in ("levels", "all"):
+            console.print(_levels_table(_finished(_levels(console, quick, dataset), output)))
     except GltError as error:
         raise click.ClickException(str(error)) from None
 
@@ -138,6 +143,14 @@ def _together(
         for kind in backbone or ("gcn",):
             console.print(f"together: {kind} on {name}")
             yield [speed_together.run(name, kind, hidden, rounds, epochs, device, seeds)]
+
+
+def _levels(console: Console, quick: bool, dataset: tuple[str, ...]) -> Iterator[list[Record]]:
+    places = [place for place in speed_levels.DATASETS if place[0] in (dataset or [place[0]])]
+    for name, kind, hidden in places[:1] if quick else places:
+        console.print(f"levels: {kind} on {name}")
+        large = name in speed_epoch.GENERATED
+        yield speed_levels.run(name, kind, hidden, *((1, 1, 2) if quick else (3, 2, 5) if large else (5, 5, 10)))
 
 
 def _scoring_table(records: list[Record]) -> Table:
@@ -224,6 +237,30 @@ def _together_table(records: list[Record]) -> Table:
         p = r["parameters"]
         spreads = (f"{r[who]:.3f} ({r[f'{who}_iqr'][0]:.3f}-{r[f'{who}_iqr'][1]:.3f})" for who in ("ours", "peer"))
         table.add_row(p["dataset"], p["backbone"], str(p["seeds"]), *spreads, f"{r['ratio']:.2f}")
+    return table
+
+
+def _levels_table(records: list[Record]) -> Table:
+    table = _table(
+        "One training epoch against the level; times in ms, ratio: level 0 / level",
+        [
+            "dataset",
+            "level",
+            "TEDDY (IQR)",
+            "ratio",
+            "frozen",
+            "live",
+            "units",
+            "features",
+            "whole units: frozen",
+            "live",
+        ],
+    )
+    for r in records:
+        p = r["parameters"]
+        times = (_spread(r["ours"], r["ours_iqr"]), f"{r['ratio']:.2f}", f"{r['frozen']:.1f}", f"{r['live']:.1f}")
+        whole = (f"{r['frozen_unit']:.1f}", f"{r['live_unit']:.1f}")
+        table.add_row(p["dataset"], str(p["level"]), *times, str(r["live_units"]), str(r["live_features"]), *whole)
     return table
 
 

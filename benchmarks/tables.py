@@ -16,6 +16,7 @@ import click
 import compared
 from accuracy import PLACES, TABLE, experiments
 from found import Found
+from latencies import latency, levels, plot_latency, tradeoff
 from plots import plot_methods
 from wording import BACKBONES, DATASETS, percent, provenance
 
@@ -25,6 +26,7 @@ from glt.summary import summarise
 from glt.tables import COLUMNS, cells, markdown
 
 HERE = Path(__file__).resolve().parent
+LATENCY = "latency.png"
 README, RESULTS = HERE.parent / "README.md", HERE / "RESULTS.md"
 
 
@@ -195,6 +197,8 @@ TABLES: dict[str, tuple[str, Callable[[Sequence[Record]], str]]] = {
     "epoch": ("speed.jsonl", epoch),
     "kernels": ("kernels.jsonl", kernels),
     "together": ("speed.jsonl", together),
+    "latency": ("latency.jsonl", latency),
+    "levels": ("speed.jsonl", levels),
     "scoring": ("speed.jsonl", scoring),
     "search": ("speed.jsonl", search),
     "memory": ("speed.jsonl", memory),
@@ -203,6 +207,7 @@ COMPARISONS: dict[str, Callable[[Found], str]] = {
     "methods": compared.summary,
     "gains": compared.gains,
     "searches": compared.searches,
+    "tradeoff": lambda found: tradeoff(found, records_of("latency.jsonl"), f"benchmarks/results/{LATENCY}"),
 }
 DETAILS: dict[str, Callable[[Found], str]] = {
     f"{name}-{'-'.join(place)}": functools.partial(make, place=place)
@@ -254,6 +259,7 @@ def main(check: bool) -> None:
             temporary.write_text(text, encoding="utf-8")
     for place in PLACES:
         plot_methods(HERE / "results" / f"{'-'.join(place)}.png", found, place)
+    plot_latency(HERE / "results" / LATENCY, found, records_of("latency.jsonl"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line: ``glt run``, ``list``, ``show``, ``verify``, ``controls``, ``sparsify``, ``export``, ``cost``."""
+"""The command line: ``glt run``, ``list``, ``show``, ``verify``, ``controls``, ``sparsify``, ``export`` and others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from glt.commands.bench import bench
 from glt.commands.controls import controls
 from glt.commands.cost import cost
 from glt.commands.export import export
@@ -28,7 +29,7 @@ def cli() -> None:
     """
 
 
-for command in (run, list_, show, verify, controls, sparsify, export, cost):
+for command in (run, list_, show, verify, controls, sparsify, export, cost, bench):
     cli.add_command(command)
 
 

@@ -26,7 +26,7 @@ from glt.sparsify import keep_arcs
 from glt.ticket import Ticket
 
 TINY = tiny(4)
-COMMANDS = ("run", "list", "show", "verify", "controls", "sparsify", "export", "cost")
+COMMANDS = ("run", "list", "show", "verify", "controls", "sparsify", "export", "cost", "bench")
 HERE = Path(glt.__file__).parents[1]
 
 

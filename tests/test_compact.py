@@ -16,6 +16,7 @@ from torch_geometric.nn import BatchNorm, GATConv, GATv2Conv, GCNConv, GraphConv
 
 import glt
 from glt.compact.build import compact, difference
+from glt.compact.graphs import Csr, multiply_rows
 from glt.compact.ops import Opaque
 from glt.constraints import prunable_weights
 from glt.errors import GltError
@@ -295,6 +296,34 @@ def test_a_product_with_the_graph_comes_where_rows_are_narrow():
         assert [s.width for s in made.steps if s.kind == "propagate"] == [2, width]
         assert_same(made, wide, data)
     del model
+
+
+@pytest.mark.parametrize("density, width", [(1.0, FEATURES), (0.1, 64)])
+def test_dense_features_are_aggregated_while_they_are_narrow(density, width):
+    data = graph()
+    data.x = torch.randn(data.x.shape) * (torch.rand(data.x.shape) < density)
+    data.x[0] = 1.0
+    model = build("backbones", {"name": "sage", "hidden": 64, "dropout": 0})(FEATURES, CLASSES)
+    made = compact(model, data, reorder=False)
+    assert next(s.width for s in made.steps if s.kind == "propagate") == width
+    assert_same(made, model, data)
+
+
+@pytest.mark.parametrize("storage", ["dense", "csr"])
+def test_weights_of_any_form_meet_features_of_any_density(storage):
+    data, other = graph(), graph(seed=5)
+    data.x, other.x = torch.randn(data.x.shape), torch.zeros(other.x.shape)
+    other.x[:, 1] = torch.randn(other.x.size(0))
+    model = masked(model_of("gcn"), 0.3)
+    made = compact(model, data, storage=storage, reorder=False)
+    assert difference(made(other), reference(model, other)) <= 1e-5
+    assert difference(compact(model, other, storage=storage)(data), reference(model, data)) <= 1e-5
+
+
+@pytest.mark.parametrize("rows", [0, 1, 256, 300])
+def test_products_by_rows_are_products(rows):
+    dense, weight = torch.randn(rows, 20), torch.randn(7, 20) * (torch.rand(7, 20) < 0.3)
+    torch.testing.assert_close(multiply_rows(Csr.of(weight), dense), dense @ weight.t())
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -18,6 +18,7 @@ from glt.compact.record import NotRecordable, Record
 from glt.compact.storage import choose, milliseconds
 from glt.errors import GltError
 from glt.forward import Forward, arguments_of
+from glt.sparse import SparseMatrix, features_of
 
 TOLERANCE = 1e-5
 FASTER = 0.95
@@ -80,7 +81,7 @@ def _compacted(record: Record, data: Data, storage: str, narrow: bool, lines: li
     program = Program(*shrink(program.steps, program.output))
     fold(program)
     if narrow:
-        narrow_first(program)
+        narrow_first(program, _sparse(program, data.x))
         fold(program)
     _in_place(program)
     made = Compact(program.steps, program.output, record.operators, data.x.size(1)).to(data.x.device)
@@ -98,6 +99,14 @@ def _compacted(record: Record, data: Data, storage: str, narrow: bool, lines: li
     lines += [forms.get(name) or Line(name, shape, None, "removed") for name, shape in before.items()]  # type: ignore[arg-type]
     lines += [Line(step.name, None, None, "left alone", step.why) for step in made.steps if isinstance(step, Opaque)]
     return made
+
+
+def _sparse(program: Program, x: Tensor) -> bool:
+    """Whether the columns of the features that are read are multiplied as a sparse matrix."""
+    read = [step.get_buffer("columns").to(x.device) for step in program.steps if isinstance(step, Input)]
+    if not read or x.layout != torch.strided:
+        return True
+    return isinstance(features_of(x.index_select(1, read[0])), SparseMatrix)
 
 
 def _on_cpu(steps: list[Step]) -> list[Step]:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.utils import softmax
 
-from glt.compact.graphs import Csr, Prepared, multiply
+from glt.compact.graphs import Csr, Prepared, multiply, multiply_rows
 
 
 class Source:
@@ -148,11 +148,12 @@ class Linear(Step):
             weight = Csr(
                 self.get_buffer("ptr"), self.get_buffer("index"), self.get_buffer("values"), self.options["columns"]
             )
-            out = graph.multiply(weight, x.t().contiguous()).t()
-            return out if self.bias is None else out + self.bias
+            x, plain = dense(x), graph.multiply is not multiply
+            out = graph.multiply(weight, x.t().contiguous()).t() if plain else multiply_rows(weight, x)
+            return out if self.bias is None else out.add_(self.bias)
         if isinstance(x, Csr):
             out = graph.multiply(x, self.weight if self.options.get("transposed") else self.weight.t().contiguous())
-            return out if self.bias is None else out + self.bias
+            return out if self.bias is None else out.add_(self.bias)
         return F.linear(x, self.weight.t() if self.options.get("transposed") else self.weight, self.bias)
 
 

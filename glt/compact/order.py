@@ -53,15 +53,17 @@ def weights_first(program: Program) -> None:
             _after(program, i, Affine([i], linear.width, "", {"scale": None, "shift": bias}))
 
 
-def narrow_first(program: Program) -> None:
-    """A (x W) becomes (A x) W where x is narrower than x W, and x is not the features, which may be sparse."""
+def narrow_first(program: Program, sparse: bool = True) -> None:
+    """A (x W) becomes (A x) W where x is narrower than x W, unless x is the features and those are ``sparse``."""
 
     def wide(p: Program, i: int) -> bool:
         if not isinstance(p.steps[i], Propagate) or not p.sole(p.steps[i].inputs[0], Linear):
             return False
         linear = p.steps[p.steps[i].inputs[0]]
         source = p.steps[linear.inputs[0]]
-        return linear._buffers["bias"] is None and source.kind != "input" and source.width < linear.width
+        if sparse and source.kind == "input":
+            return False
+        return linear._buffers["bias"] is None and source.width < linear.width
 
     while (i := _find(program, wide)) is not None:
         graph = program.steps[i]

@@ -1,0 +1,81 @@
+"""Exported models on the graph they were exported with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from glt.bench.variants import Runner
+from glt.errors import GltError
+from glt.export import KEY, arguments, load
+
+SUFFIXES = (".pt2", ".onnx")
+
+
+def is_exported(path: Path) -> bool:
+    """Whether a file is an exported model, not a ticket."""
+    if path.suffix in SUFFIXES:
+        return True
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return KEY in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False  # whoever reads it as a ticket says what is wrong
+
+
+def reloaded(path: Path, compact: Any = None) -> Runner:
+    """An exported file, ready for the graph it was exported with.
+
+    Args:
+        path: ``.safetensors`` with its graph, ``.pt2`` (loading it unpickles), or ``.onnx``.
+        compact: for ``.onnx``, which holds no graph: the compact model of its ticket.
+
+    Raises:
+        GltError: no graph in it, a broken file, or a missing package.
+    """
+    if not path.is_file():
+        raise GltError(f"there is no file {path}")
+    if path.suffix == ".pt2":
+        return _program(path)
+    if path.suffix == ".onnx":
+        return _onnx(path, compact)
+    made = load(path)
+    if made.ready is None:
+        raise GltError(f"{path} was exported without its graph (--no-graph): export it with the graph to time it")
+    return Runner(made, (made, made.ready))
+
+
+def _program(path: Path) -> Runner:
+    import torch
+
+    try:
+        program = torch.export.load(str(path))
+    except Exception as error:
+        raise GltError(f"{path} is not a readable torch.export program: {type(error).__name__}") from None
+    if program.example_inputs is None:
+        raise GltError(f"{path} holds no graph: write it with glt export")
+    module, (inputs, named) = program.module(), program.example_inputs
+    return Runner(lambda: module(*inputs, **named), (module, inputs, named))
+
+
+def _onnx(path: Path, compact: Any) -> Runner:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise GltError("timing an ONNX file needs onnxruntime: pip install onnxruntime") from None
+    import torch
+    from torch.utils._pytree import tree_leaves
+
+    if compact is None:
+        raise GltError(f"{path} holds no graph: name the ticket it was exported from before it")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    tensors = [leaf.numpy() for leaf in tree_leaves(arguments(compact.ready)) if leaf is not None]
+    names = [i.name for i in session.get_inputs()]
+    if len(names) != len(tensors):
+        raise GltError(f"{path} takes {len(names)} tensors, this ticket's graph is {len(tensors)}: another ticket's?")
+    given = dict(zip(names, tensors, strict=True))
+    return Runner(lambda: torch.from_numpy(session.run(None, given)[0]), None)
