@@ -1,4 +1,4 @@
-"""The command line: ``glt run``, ``list``, ``show``, ``verify``, ``controls``, ``sparsify``, ``export``, ``cost``."""
+"""The command line: one command a file of :mod:`glt.commands`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import click
 from glt.commands.controls import controls
 from glt.commands.cost import cost
 from glt.commands.export import export
+from glt.commands.leaderboard import leaderboard
 from glt.commands.list import list_
+from glt.commands.results import results
 from glt.commands.run import run
 from glt.commands.show import show
 from glt.commands.sparsify import sparsify
@@ -28,7 +30,7 @@ def cli() -> None:
     """
 
 
-for command in (run, list_, show, verify, controls, sparsify, export, cost):
+for command in (run, list_, show, verify, controls, sparsify, export, cost, results, leaderboard):
     cli.add_command(command)
 
 
