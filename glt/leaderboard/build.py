@@ -234,7 +234,9 @@ def _row(m: Measured, said: Sequence[Verdict], found: Sequence[Claim]) -> Row:
         track=m.track,
         dataset=_label(spec_of(config.dataset)),
         backbone=_label(spec_of(config.backbone)),
-        method=_label({k: v for k, v in spec_of(config.strategy).items() if k not in ("weight", "temperature")}),
+        method=_label(
+            {k: v for k, v in spec_of(config.strategy).items() if k not in ("weight", "temperature", "distil")}
+        ),
         split=str(data.get("split")),
         metric=str(data.get("metric", "accuracy")),
         config_id=config.id,

@@ -34,8 +34,8 @@ class Claim:
         test, spread: mean and unbiased standard deviation.
         last: mean after the last epoch, as recorded.
         difference, bound: mean of (ticket - dense) over paired seeds, its lower one-sided 95 % bound.
-        macs: mean multiply-adds (weights, propagation) of the ticket.
-        macs_dense: likewise, of the dense model.
+        macs: mean multiply-adds, weights and propagation apart, of ``ticket``, ``dense`` and ``compact``, which
+            multiplies by dense kernels.
         latency_ms: medians of compact and dense, where they were measured.
         search: epochs of the search as a multiple of one dense training, as recorded.
         search_s, peak_mb: as recorded.
@@ -59,8 +59,7 @@ class Claim:
     last: float | None
     difference: float
     bound: float | None
-    macs: dict[str, float]
-    macs_dense: dict[str, float]
+    macs: dict[str, dict[str, float]]
     latency_ms: dict[str, float]
     search: float | None
     search_s: float | None
@@ -116,8 +115,7 @@ def _claim(m: Measured, points: list[Point], dense: Mapping[int, Point], control
         last=recorded("last_test"),
         difference=statistics.fmean(gaps) if gaps else 0.0,
         bound=lower_bound(gaps),
-        macs=_mean_macs(points, "ticket"),
-        macs_dense=_mean_macs(points, "dense"),
+        macs=_mean_macs(points),
         latency_ms={
             form: statistics.fmean(p.latency_ms[form][0] for p in points)
             for form in ("compact", "dense")
@@ -200,10 +198,13 @@ def _bits(text: Any, nodes: int) -> str | None:
         return None
 
 
-def _mean_macs(points: list[Point], form: str) -> dict[str, float]:
+def _mean_macs(points: list[Point]) -> dict[str, dict[str, float]]:
     if not all(p.macs for p in points):
         return {}
-    return {kind: statistics.fmean(p.macs[form][kind] for p in points) for kind in ("weights", "propagation")}
+    kinds = ("weights", "propagation")
+    return {
+        form: {kind: statistics.fmean(p.macs[form][kind] for p in points) for kind in kinds} for form in points[0].macs
+    }
 
 
 def _mean(values: list[Any]) -> float | None:

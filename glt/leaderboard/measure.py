@@ -16,6 +16,7 @@ from torch_geometric.utils import degree
 from glt.compact.build import compact, difference
 from glt.constraints import prunable_weights
 from glt.datasets.ogb import judged
+from glt.errors import GltError
 from glt.evaluate import metric_named
 from glt.forward import Forward
 from glt.leaderboard.limits import NotVerified
@@ -100,8 +101,11 @@ def measure(header: Header, setting: Setting, costs: bool = False, latency: bool
     tensors = [*ticket.trained.values(), *([] if ticket.edge_weights is None else [ticket.edge_weights])]
     if any(t.is_floating_point() and not bool(torch.isfinite(t).all()) for t in tensors):
         raise NotVerified(f"{name} holds weights that are not finite")
-    sub = ticket.apply(data)
-    model = ticket.restore(copy.deepcopy(setting.model))
+    try:
+        sub = ticket.apply(data)
+        model = ticket.restore(copy.deepcopy(setting.model))
+    except GltError as error:  # another graph, another model
+        raise NotVerified(f"{name}: {error}") from None
     logits = Forward(model, sub, chunk=setting.config.train.eval_chunk).evaluate()
     small = compact(model, sub, storage="dense", reorder=False)
     found = small()
@@ -142,9 +146,7 @@ def measure(header: Header, setting: Setting, costs: bool = False, latency: bool
         macs=_macs(ticket, setting) if costs else {},
         latency_ms=_latencies(small, setting) if latency else {},
     )
-    told = {**ticket.metrics, "weight_sparsity": ticket.metrics.get("weight_sparsity")}
-    same = {**point.tree(), "weight_sparsity": ticket.weight_sparsity}
-    hold(told, same, data, name)
+    hold(ticket.metrics, {**point.tree(), "weight_sparsity": ticket.weight_sparsity}, data, name)
     return point
 
 

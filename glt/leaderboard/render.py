@@ -83,7 +83,7 @@ def _remarks(row: Row) -> str:
 
 def _claims(row: Row) -> str:
     header = ["level", "graph", "weight", "degree", "isolated", "test, %", "last, %", "against dense", "claim"]
-    header += ["MACs W + A", "of dense", "parameters", "KB", "search"]
+    header += ["MACs W + A", "by dense kernels", "of dense", "parameters", "KB", "search"]
     timed = all(claim.latency_ms for claim in row.claims) and row.claims
     if timed:
         header += ["ms", "ms dense"]
@@ -102,8 +102,7 @@ def _claim(claim: Claim, timed: bool) -> list[str]:
         "" if claim.last is None else f"{100 * claim.last:.1f}",
         f"{100 * claim.difference:+.1f}{bound}",
         _text(verdict(claim)),
-        f"{_short(claim.macs.get('weights'))} + {_short(claim.macs.get('propagation'))}",
-        f"{_short(claim.macs_dense.get('weights'))} + {_short(claim.macs_dense.get('propagation'))}",
+        *(_macs(claim, form) for form in ("ticket", "compact", "dense")),
         f"{claim.params:,.0f}",
         f"{claim.bytes / 1000:,.0f}",
         "" if claim.search is None else f"{claim.search:.1f} x",
@@ -122,6 +121,11 @@ def verdict(claim: Claim) -> str:
     words = {"beats": "beats", "ties": "ties with", "loses": "loses to"}[claim.mark]
     gap, low, high = (100 * value for value in claim.against)
     return f"{words} {claim.best}: {gap:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def _macs(claim: Claim, form: str) -> str:
+    spent = claim.macs.get(form, {})
+    return f"{_short(spent.get('weights'))} + {_short(spent.get('propagation'))}"
 
 
 def _short(value: float | None) -> str:
