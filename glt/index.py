@@ -89,8 +89,9 @@ class Index:
         rows: dict[Any, dict[str, Any]] = {}
         for path in self.files:
             for i, record in enumerate(Results(path)):
-                point = tuple(json.dumps(record.get(k)) for k in ("config_id", "seed", "level", "control_spec"))
-                key = (path, i) if every else (path, *point)
+                point = [json.dumps(record.get(k)) for k in ("config_id", "seed", "level", "control_spec")]
+                known = not every and "null" not in point[:3]
+                key = (path, *point) if known else (path, i)
                 rows.pop(key, None)
                 rows[key] = {**flat(record), "path": str(path)}
         names: dict[str, str] = {}  # SQL does not tell Seed from seed

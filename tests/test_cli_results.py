@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from cli_runs import one_line
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glt.index import Index, flat
@@ -20,7 +20,7 @@ CONFIG = {"strategy": {"name": "oneshot", "scorer": {"name": "dspar", "variant":
 
 def record(dataset, seed, level, test, **more):
     sparsity = {"graph_sparsity": 0.1 * level}
-    return {"config_id": "a", "dataset": dataset, "seed": seed, "level": level, **sparsity, "test": test, **more}
+    return {"config_id": dataset, "dataset": dataset, "seed": seed, "level": level, **sparsity, "test": test, **more}
 
 
 def write(path, records, tail=""):
@@ -146,6 +146,7 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=15)
 @given(st.lists(st.dictionaries(st.text(min_size=1, max_size=4), JSON, max_size=4), min_size=1, max_size=3))
 def test_any_records_become_a_table(records):
     path = write("any.jsonl", records)

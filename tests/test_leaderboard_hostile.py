@@ -333,5 +333,9 @@ def test_the_command_verifies_in_a_process_of_its_own(files, main):
     code, out, err = main("leaderboard", "verify", zipped(files), "--json", "--seconds", "0")
     said = json.loads(out)
     assert (code, err) == (0, "") and said["verified"] and len(said["points"]) == 4 and said["track"] == "open"
-    code, out, err = main("leaderboard", "verify", zipped({**files, "../x.json": b""}), "--seconds", "0")
+
+
+def test_the_command_says_why_not_in_one_line(files, main, monkeypatch):
+    monkeypatch.setattr(jail, "verify_apart", jail.report)
+    code, out, err = main("leaderboard", "verify", zipped({**files, "../x.json": b""}))
     assert (code, out) == (2, "") and err.startswith("bad.zip is NOT verified: ") and err.count("\n") == 1

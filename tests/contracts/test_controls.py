@@ -22,7 +22,7 @@ from glt.train import Recipe
 QUICK = Recipe(epochs=4, lr=0.05)
 TAUGHT = Taught(weight=2.0)
 SAME_ARCHITECTURE = set(names("controls")) - {"width_matched", "mlp", "mlp_distilled"}
-MASKED = {"random", "shuffled", "shuffled_global", "reinitialised"}
+MASKED = {"degree", "random", "shuffled", "shuffled_global", "reinitialised"}
 
 every = pytest.mark.parametrize("name", names("controls"))
 CSBM = {"name": "csbm", "nodes": 120, "classes": 3, "features": 30, "avg_degree": 4}
