@@ -271,6 +271,16 @@ def test_missing_controls_are_trained_on_request(tmp_path):
     assert (run / CONTROLS).exists()
 
 
+def test_biases_under_a_mask_are_counted_as_controls_count_them(tmp_path):
+    run = made(tmp_path, "[1]", 1, epochs=2, strategy="{name: teddy, biases: true}")
+    sparse = next(p for p in measured(of_run(run)).points if p.level)
+    masks = Ticket.load(next(run.glob("seed0/level01*"))).weight_masks.values()
+    assert sparse.weights == sum(int(mask.sum()) for mask in masks)
+    matrices = [mask for mask in masks if mask.dim() == 2]
+    assert sparse.weight_sparsity == 1 - sum(int(k.sum()) for k in matrices) / sum(k.numel() for k in matrices)
+    assert sparse.biases == sum(int((~k).sum()) for k in masks if k.dim() == 1)
+
+
 # ranks
 
 
@@ -294,6 +304,11 @@ def test_ranks_by_each_scalar_with_ties_within_dataset_and_backbone():
 def test_one_configuration_of_each_method_is_ranked_by_validation():
     rows = one_each([row("a", 0.3, 0.4, method="m"), row("b", 0.4, 0.4, method="m"), row("c", 0.2, 0.1, n_configs=9)])
     assert [(r.name, bool(r.unranked), r.n_configs) for r in rows] == [("a", True, 2), ("b", False, 2), ("c", False, 9)]
+
+
+def test_the_same_experiment_twice_is_no_second_configuration():
+    rows = one_each([row("a", 0.3, 0.4, method="m", config_id="x"), row("b", 0.3, 0.4, method="m", config_id="x")])
+    assert [r.unranked for r in rows] == ["", "the same experiment as a"] and {r.n_configs for r in rows} == {None}
 
 
 def test_signed_files_are_the_honest_ones(files):

@@ -270,13 +270,16 @@ def one_each(rows: Iterable[Row]) -> list[Row]:
     for group in groups.values():
         eligible = [row for row in group if not row.unranked] or group
         best = max(eligible, key=lambda row: row.val)
+        different = len({row.config_id for row in group})
         for row in group:
-            tried = None if row.n_configs is None and len(group) == 1 else max(row.n_configs or 0, len(group))
-            row = replace(row, n_configs=tried)
-            if row.config_id != best.config_id or row.source != best.source:
-                why = Verdict("selection", "unranked", f"another configuration, {best.config_id}, validates better")
-                row = replace(row, verdicts=(*row.verdicts, why))
-            made.append(row)
+            tried = None if row.n_configs is None and different == 1 else max(row.n_configs or 0, different)
+            if row.source != best.source:
+                better = f"another configuration, {best.config_id}, validates better"
+                why = f"the same experiment as {best.source}" if row.config_id == best.config_id else better
+                said = (*row.verdicts, Verdict("selection", "unranked", why))
+                made.append(replace(row, n_configs=tried, verdicts=said))
+            else:
+                made.append(replace(row, n_configs=tried))
     return made
 
 

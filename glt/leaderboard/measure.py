@@ -42,7 +42,7 @@ class Point:
         weight_sparsity: over all weight matrices in scope, whether the ticket has a mask for them or not.
         biases: how many parameters outside that scope its masks take out.
         avg_degree, isolated: of what is left of the graph.
-        edges, weights: how many are kept.
+        edges, weights: how many are kept; weights with the biases that have a mask, as controls count them.
         val, test: by the official metric, of the compact model on the physically smaller graph.
         difference: of the compact model's logits from the masked one's, of the largest logit.
         params, bytes: that are left; of the file.
@@ -135,7 +135,7 @@ def measure(header: Header, setting: Setting, costs: bool = False, latency: bool
         avg_degree=round(float(degrees.mean()), 4),
         isolated=int((degrees == 0).sum()),
         edges=int(ticket.edge_keep.sum()),
-        weights=kept,
+        weights=kept + sum(int(mask.sum()) for mask in outside),
         val=score(found[data.val_mask], data.y[data.val_mask]),
         test=score(found[data.test_mask], data.y[data.test_mask]),
         difference=apart,
