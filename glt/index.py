@@ -1,4 +1,7 @@
-"""Records of many files as one SQL table in memory: read anew each time, so never stale nor in a writer's way."""
+"""Records of many files as one SQL table in memory: read anew each time, so never stale nor in a writer's way.
+
+SQLite comes with Python: nothing has to be installed, and its authorizer holds a condition to reading.
+"""
 
 from __future__ import annotations
 

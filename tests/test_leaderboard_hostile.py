@@ -329,6 +329,13 @@ def test_a_verification_that_does_not_end_is_ended(files, main, monkeypatch):
     assert (code, out) == (1, "") and err.count("\n") == 1 and "was ended" in err
 
 
+def test_a_verification_that_breaks_off_is_told(files, main, monkeypatch):
+    broken = jail.subprocess.CompletedProcess([], -9, stdout="", stderr="")
+    monkeypatch.setattr(jail.subprocess, "run", lambda *_, **__: broken)
+    code, out, err = main("leaderboard", "verify", zipped(files))
+    assert (code, out) == (1, "") and err.count("\n") == 1 and "status -9" in err and "8 GiB" in err
+
+
 def test_the_command_verifies_in_a_process_of_its_own(files, main):
     code, out, err = main("leaderboard", "verify", zipped(files), "--json", "--seconds", "0")
     said = json.loads(out)

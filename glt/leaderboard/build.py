@@ -173,7 +173,7 @@ def _entry(path: Path, limits: Limits) -> Iterator[Entry]:
 
 
 class _Memory:
-    """Points by digest, of this version of glt; a file that is changed has another digest."""
+    """Points by the sha256 of their files, of this version of glt."""
 
     def __init__(self, results: Results | None, latency: bool) -> None:
         self.results = results
@@ -181,15 +181,15 @@ class _Memory:
         for record in results or ():
             point = record.get("point")
             if record.get("glt") == __version__ and isinstance(point, dict) and (point["latency_ms"] or not latency):
-                self.points[point["sha256"]] = Point(**point)
+                self.points[point["file_sha256"]] = Point(**point)
 
-    def get(self, digest: str) -> Point | None:
-        return self.points.get(digest)
+    def get(self, file_sha256: str) -> Point | None:
+        return self.points.get(file_sha256)
 
     def keep(self, point: Point) -> None:
-        if point.sha256 not in self.points and self.results:
+        if point.file_sha256 not in self.points and self.results:
             self.results.append({"glt": __version__, "point": point.tree()})
-        self.points[point.sha256] = point
+        self.points[point.file_sha256] = point
 
 
 def _missing(m: Measured, entry: Entry) -> Iterator[Record]:

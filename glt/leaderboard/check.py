@@ -9,7 +9,7 @@ from pathlib import Path
 
 from glt.errors import GltError
 from glt.kernels.choice import AUTO, use
-from glt.leaderboard.entry import SEEDS, Entry, read
+from glt.leaderboard.entry import SEEDS, Entry, read, sha256_of
 from glt.leaderboard.limits import LIMITS, Limits, NotVerified
 from glt.leaderboard.measure import Point, hold, measure
 from glt.leaderboard.rules import Measured, Verdict, verdicts
@@ -17,7 +17,7 @@ from glt.leaderboard.setting import header_of, setting_of
 from glt.results import Record
 
 Known = Callable[[str], Point | None]
-"""A point that was measured before, by the digest of its ticket."""
+"""A point that was measured before, by the sha256 of its file."""
 
 
 def measured(
@@ -61,7 +61,7 @@ def measured(
                     f"{len(points)} of {len(headers)} tickets were measured in {limits.seconds:g} s, all without a "
                     "fault; give more with --seconds"
                 )
-            point = (known(header.digest) if known else None) or measure(header, setting, costs, latency)
+            point = (known(sha256_of(header.path)) if known else None) or measure(header, setting, costs, latency)
             record = said.get((header.seed, header.level))
             where = f"the record of seed {header.seed}, level {header.level}"
             if record is None:

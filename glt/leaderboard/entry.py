@@ -98,7 +98,7 @@ def read(path: Path, limits: Limits = LIMITS) -> Iterator[Entry]:
             where = "holds" if odd[0] in files else "does not hold"
             raise NotVerified(f"the entry {where} {shown(odd[0])}, and its {MANIFEST} says otherwise")
         for name, file in files.items():
-            if _sha256(file) != manifest.files[name]:
+            if sha256_of(file) != manifest.files[name]:
                 raise NotVerified(f"{name} is not the file that {MANIFEST} names: its sha256 differs")
         tickets = tuple(files[name] for name in sorted(files) if name.endswith(".safetensors"))
         if not tickets:
@@ -163,7 +163,7 @@ def pack(
         texts[CONTROLS] = _jsonl(entry.controls)
     tickets = {f"tickets/{path.parent.name}/{path.name}": path for path in entry.tickets}
     digests = {file: hashlib.sha256(text).hexdigest() for file, text in texts.items()}
-    digests |= {file: _sha256(path) for file, path in tickets.items()}
+    digests |= {file: sha256_of(path) for file, path in tickets.items()}
     manifest = Manifest(
         format=FORMAT, name=name, author=author, notes=notes, n_configs=n_configs or entry.n_configs, files=digests
     )
@@ -222,7 +222,8 @@ def _jsonl(records: Iterable[Record]) -> bytes:
     return "".join(json.dumps(record) + "\n" for record in records).encode()
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of the bytes of a file."""
     total = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(2**20):

@@ -19,6 +19,7 @@ from glt.datasets.ogb import judged
 from glt.errors import GltError
 from glt.evaluate import metric_named
 from glt.forward import Forward
+from glt.leaderboard.entry import sha256_of
 from glt.leaderboard.limits import NotVerified
 from glt.leaderboard.setting import Header, Setting
 from glt.measured import parameters
@@ -47,6 +48,7 @@ class Point:
         difference: of the compact model's logits from the masked one's, of the largest logit.
         params, bytes: that are left; of the file.
         weighted: whether its edges have weights.
+        file_sha256: of the bytes of its file; the digest is what the file says until it is read.
         weights_id: digest of the trained weights: two seeds cannot have the same.
         macs: multiply-adds of ticket and dense, weights and propagation apart; if they were asked for.
         latency_ms: (median, first quartile, third quartile) of the compact and of the dense model; likewise.
@@ -68,6 +70,7 @@ class Point:
     params: int
     bytes: int
     weighted: bool
+    file_sha256: str
     weights_id: str
     macs: dict[str, dict[str, int]] = field(default_factory=dict)
     latency_ms: dict[str, tuple[float, float, float]] = field(default_factory=dict)
@@ -142,6 +145,7 @@ def measure(header: Header, setting: Setting, costs: bool = False, latency: bool
         params=parameters(ticket),
         bytes=header.path.stat().st_size,
         weighted=ticket.edge_weights is not None,
+        file_sha256=sha256_of(header.path),
         weights_id=_digest(ticket.trained),
         macs=_macs(ticket, setting) if costs else {},
         latency_ms=_latencies(small, setting) if latency else {},

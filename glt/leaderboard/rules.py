@@ -147,6 +147,8 @@ def sparsity(m: Measured) -> Verdict:
     """4: counted anew from the artefacts; biases apart."""
     if biases := max((p.biases for p in m.points), default=0):
         return Verdict("sparsity", "noted", f"up to {biases} biases are pruned too, which are not counted")
+    if any(p.weighted for p in m.points):
+        return Verdict("sparsity", "noted", "the edges that stay have weights of their own")
     return Verdict("sparsity", "ok", "counted over undirected edges and weight matrices")
 
 
