@@ -50,9 +50,7 @@ OUTPUT = Path(__file__).resolve().parent / "results" / "speed.jsonl"
 @click.option(
     "--backbone", type=click.Choice(list(speed_epoch.BACKBONES)), multiple=True, help="The same: these alone."
 )
-@click.option(
-    "--hidden", type=click.IntRange(min=1), default=512, show_default=True, help="The same: hidden units."
-)
+@click.option("--hidden", type=click.IntRange(min=1), default=512, show_default=True, help="The same: hidden units.")
 @click.option("--device", default="cpu", show_default=True, help="epoch, together: cpu, cuda or cuda:N")
 @click.option("--output", type=click.Path(path_type=Path), default=OUTPUT, help="The file of records.")
 def main(

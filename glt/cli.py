@@ -1,4 +1,4 @@
-"""The command line: ``glt run``, ``list``, ``show``, ``verify``, ``controls``, ``sparsify``, ``export`` and others."""
+"""The command line: one command a file of :mod:`glt.commands`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from glt.commands.bench import bench
 from glt.commands.controls import controls
 from glt.commands.cost import cost
 from glt.commands.export import export
+from glt.commands.leaderboard import leaderboard
 from glt.commands.list import list_
+from glt.commands.results import results
 from glt.commands.run import run
 from glt.commands.show import show
 from glt.commands.sparsify import sparsify
@@ -29,7 +31,7 @@ def cli() -> None:
     """
 
 
-for command in (run, list_, show, verify, controls, sparsify, export, cost, bench):
+for command in (run, list_, show, verify, controls, sparsify, export, cost, bench, results, leaderboard):
     cli.add_command(command)
 
 

@@ -90,7 +90,7 @@ def verify(
         for name in ("val", "test"):
             mask = data[f"{name}_mask"]
             checks.append(
-                Check(name, _stored(ticket, name), score(logits[mask], data.y[mask]), _tolerance(int(mask.sum())))
+                Check(name, _stored(ticket, name), score(logits[mask], data.y[mask]), tolerance(int(mask.sum())))
             )
     return Verification(tuple(checks))
 
@@ -143,7 +143,7 @@ def _differing(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> int:
     return sum(int((value != b[name]).sum()) for name, value in a.items())
 
 
-def _tolerance(nodes: int) -> float:
+def tolerance(nodes: int) -> float:
     """Another processor rounds otherwise, which may move a node or two across a boundary; half a point at most."""
     return min(0.005, max(2.5 / nodes, 1e-4))
 

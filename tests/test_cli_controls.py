@@ -46,7 +46,7 @@ def test_one_table_and_one_sentence(main, tickets):
     layers = next(i for i, line in enumerate(lines) if line.startswith("weights kept, %"))
     assert lines[layers].split()[3:] == ["convs.0.lin.weight", "convs.1.lin.weight"]
     pruned = {line.split()[0] for line in lines[layers + 1 :] if line.startswith("  ")}
-    assert pruned == {"ticket", "random", "reinitialised", "same_weights", "shuffled", "shuffled_global"}
+    assert pruned == {"ticket", "degree", "random", "reinitialised", "same_weights", "shuffled", "shuffled_global"}
     assert sum(line.startswith("The ticket ") and line.endswith(".") for line in lines) == 1
     assert "…" not in out, "nothing is cut off"
     records = Path(lines[-1].removeprefix("records  "))

@@ -22,7 +22,7 @@ from glt.train import Recipe
 QUICK = Recipe(epochs=4, lr=0.05)
 TAUGHT = Taught(weight=2.0)
 SAME_ARCHITECTURE = set(names("controls")) - {"width_matched", "mlp", "mlp_distilled"}
-MASKED = {"random", "shuffled", "shuffled_global", "reinitialised"}
+MASKED = {"degree", "random", "shuffled", "shuffled_global", "reinitialised"}
 
 every = pytest.mark.parametrize("name", names("controls"))
 CSBM = {"name": "csbm", "nodes": 120, "classes": 3, "features": 30, "avg_degree": 4}
@@ -111,7 +111,7 @@ def test_counts_are_exact(name, data, ticket):
     assert int(made.edge_keep.sum()) == (240 if every_edge else 144)
     assert kept(made.weight_masks) == (30 * 16 + 16 * 3 if every_weight else kept(ticket.weight_masks))
     assert made.metrics["graph_sparsity"] == made.graph_sparsity
-    if name not in ("dense", "random", "same_weights"):
+    if name not in ("dense", "degree", "random", "same_weights"):
         assert torch.equal(made.edge_keep, ticket.edge_keep)
     if name in ("reinitialised", "same_weights"):
         assert all(torch.equal(v, ticket.weight_masks[k]) for k, v in made.weight_masks.items())

@@ -1,0 +1,216 @@
+"""Every operating point as a claim, held to the best mandatory control at its sparsity."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from glt.errors import GltError
+from glt.leaderboard.measure import Point
+from glt.leaderboard.rules import Measured
+from glt.leaderboard.scalars import lower_bound
+from glt.paired import Comparison, compare
+from glt.results import Record
+from glt.verify import tolerance
+
+MANDATORY = ("mlp", "mlp_distilled", "random", "degree", "shuffled", "reinitialised", "width_matched")
+"""Rule 10, beside the dense ticket of every seed; ``mlp_distilled`` of tickets that have a teacher."""
+
+Mark = Literal["beats", "ties", "loses", ""]
+_NUMBERS = ("val", "test", "graph_sparsity", "weight_sparsity", "edges", "weights")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One level over its seeds.
+
+    Attributes:
+        level: its number.
+        graph_sparsity, weight_sparsity, avg_degree, isolated, params, bytes: means of what was counted.
+        seeds: how many.
+        test, spread: mean and unbiased standard deviation.
+        last: mean after the last epoch, as recorded.
+        difference, bound: mean of (ticket - dense) over paired seeds, its lower one-sided 95 % bound.
+        macs: mean multiply-adds, weights and propagation apart, of ``ticket``, ``dense`` and ``compact``, which
+            multiplies by dense kernels.
+        latency_ms: medians of compact and dense, where they were measured.
+        search: epochs of the search as a multiple of one dense training, as recorded.
+        search_s, peak_mb: as recorded.
+        mark: whether it beats, ties or loses against ``best``; empty where that cannot be said.
+        best: the best mandatory control that keeps no more edges and no more weights.
+        against: (difference, low, high) from it.
+        missing: mandatory controls that are not there, with why where that is known.
+        controls: (test, edges, weights, seeds) of each control.
+    """
+
+    level: int
+    graph_sparsity: float
+    weight_sparsity: float
+    avg_degree: float
+    isolated: float
+    params: float
+    bytes: float
+    seeds: int
+    test: float
+    spread: float
+    last: float | None
+    difference: float
+    bound: float | None
+    macs: dict[str, dict[str, float]]
+    latency_ms: dict[str, float]
+    search: float | None
+    search_s: float | None
+    peak_mb: float | None
+    mark: Mark = ""
+    best: str = ""
+    against: tuple[float, float, float] | None = None
+    missing: tuple[str, ...] = ()
+    controls: dict[str, tuple[float, float, float, int]] = field(default_factory=dict)
+
+
+def claims(m: Measured, controls: Iterable[Record]) -> list[Claim]:
+    """The claims of an entry, level by level.
+
+    Args:
+        m: the entry.
+        controls: records of its tickets' controls; what is not of one of these very tickets is passed over.
+    """
+    levels = m.levels()
+    dense = levels.get(0, {})
+    usable = _usable(m, controls)
+    return [
+        _claim(m, list(points.values()), dense, [r for r in usable if r["level"] == level])
+        for level, points in levels.items()
+        if level
+    ]
+
+
+def wanted(m: Measured) -> tuple[str, ...]:
+    """Mandatory controls of this entry."""
+    return tuple(name for name in MANDATORY if name != "mlp_distilled" or m.taught != "none")
+
+
+def _claim(m: Measured, points: list[Point], dense: Mapping[int, Point], controls: list[Record]) -> Claim:
+    def mean(key: str) -> float:
+        return statistics.fmean(getattr(p, key) for p in points)
+
+    def recorded(key: str) -> float | None:
+        return _mean([m.records[p.seed, p.level].get(key) for p in points])
+
+    tests = [p.test for p in points]
+    gaps = [p.test - dense[p.seed].test for p in points if p.seed in dense]
+    epochs = recorded("search_epochs")
+    base = _mean([m.records[p.seed, 0].get("search_epochs") for p in points if (p.seed, 0) in m.records])
+    claim = Claim(
+        level=points[0].level,
+        seeds=len(points),
+        **{
+            key: mean(key) for key in ("graph_sparsity", "weight_sparsity", "avg_degree", "isolated", "params", "bytes")
+        },  # type: ignore[arg-type]
+        test=mean("test"),
+        spread=statistics.stdev(tests) if len(tests) > 1 else 0.0,
+        last=recorded("last_test"),
+        difference=statistics.fmean(gaps) if gaps else 0.0,
+        bound=lower_bound(gaps),
+        macs=_mean_macs(points),
+        latency_ms={
+            form: statistics.fmean(p.latency_ms[form][0] for p in points)
+            for form in ("compact", "dense")
+            if all(p.latency_ms for p in points)
+        },
+        search=epochs / base if epochs and base else None,
+        search_s=recorded("search_s"),
+        peak_mb=recorded("peak_mb"),
+    )
+    return _marked(claim, points, wanted(m), controls)
+
+
+def _marked(claim: Claim, points: list[Point], names: tuple[str, ...], controls: list[Record]) -> Claim:
+    said = {**vars(claim)}
+    ok = [r for r in controls if r["status"] == "ok"]
+    seeds = {name: {r["seed"] for r in ok if r["control"] == name} for name in names}
+    why = {r["control"]: str(r.get("error")) for r in controls if r["status"] != "ok"}
+    mine = {p.seed for p in points}
+    missing = [name for name in names if seeds[name] != mine]
+    said["missing"] = tuple(f"{name} ({why[name]})" if name in why else name for name in missing)
+    if not ok:
+        return Claim(**said)
+    comparison: Comparison = compare(ok)
+    said["controls"] = {row.name: (row.test, row.edges, row.weights, row.seeds) for row in comparison.controls}
+    edges, weights = (statistics.fmean(getattr(p, key) for p in points) for key in ("edges", "weights"))
+    rivals = [
+        row
+        for row in comparison.controls
+        if row.name.partition(" ")[0] in names and row.edges <= edges + 1e-6 and row.weights <= weights + 1e-6
+    ]
+    if rivals and rivals[0].low is not None and rivals[0].high is not None:
+        best = rivals[0]
+        said["best"], said["against"] = best.name, (best.difference, best.low, best.high)
+        said["mark"] = "beats" if best.low > 0 else "loses" if best.high < 0 else "ties"  # type: ignore[operator]
+    elif rivals:
+        said["best"] = rivals[0].name
+    return Claim(**said)
+
+
+def _usable(m: Measured, controls: Iterable[Record]) -> list[Record]:
+    """Control records of these tickets, made plain: numbers are numbers, and the ticket scores what it was found to."""
+    points = {(p.seed, p.level): p for p in m.points}
+    nodes = int(m.setting.data.test_mask.sum())
+    found: dict[Any, Record] = {}
+    for record in controls:
+        spec, seed, level = record.get("control_spec"), record.get("seed"), record.get("level")
+        point = points.get((seed, level)) if type(seed) is int and type(level) is int else None
+        plain = isinstance(spec, dict) and isinstance(record.get("control"), str)
+        if point is None or not plain or record.get("ticket_sha256") != point.sha256:
+            continue
+        status = record.get("status")
+        same = {k: record[k] for k in ("control", "control_spec", "seed", "level", "status")} if status else {}
+        if status != "ok":
+            found.setdefault((record["control"], seed, level), {**same, "error": record.get("error")})
+            continue
+        if not all(_number(record.get(key)) for key in (*_NUMBERS, "ticket_test")):
+            continue
+        if abs(record["ticket_test"] - point.test) > tolerance(nodes):
+            continue
+        found[record["control"], seed, level] = {
+            **same,
+            **{key: record[key] for key in _NUMBERS},
+            **{f"ticket_{key}": getattr(point, key) for key in _NUMBERS},
+            "right": _bits(record.get("right"), nodes),
+            "ticket_right": _bits(record.get("ticket_right"), nodes),
+            "metric": record.get("metric"),
+        }
+    return list(found.values())
+
+
+def _bits(text: Any, nodes: int) -> str | None:
+    """What :func:`glt.paired.pack` wrote, if it is of so many nodes."""
+    from glt.paired import unpack
+
+    if not isinstance(text, str) or len(text) > 2 * nodes + 64 or not text.startswith(f"{nodes}:"):
+        return None
+    try:
+        return text if len(unpack(text)) == nodes else None
+    except (ValueError, GltError):
+        return None
+
+
+def _mean_macs(points: list[Point]) -> dict[str, dict[str, float]]:
+    if not all(p.macs for p in points):
+        return {}
+    kinds = ("weights", "propagation")
+    return {
+        form: {kind: statistics.fmean(p.macs[form][kind] for p in points) for kind in kinds} for form in points[0].macs
+    }
+
+
+def _mean(values: list[Any]) -> float | None:
+    """Of numbers; None unless all are."""
+    return statistics.fmean(values) if values and all(_number(value) for value in values) else None
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,100 @@
+"""Verification in a process of its own, which is ended when its time is over or its memory is not enough."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from glt.errors import GltError
+from glt.leaderboard.limits import Limits, NotVerified
+
+GRACE = 15.0
+"""Seconds beside the limit: for starting, and for ending by itself with a better message."""
+
+
+def verify_apart(path: Path, root: Path | None, limits: Limits) -> dict[str, Any]:
+    """What :func:`report` says, computed by another process.
+
+    Raises:
+        GltError: what it raised there, with its exit code; or it was ended.
+    """
+    asked = json.dumps({"path": str(path), "root": None if root is None else str(root), "limits": asdict(limits)})
+    command = [sys.executable, "-m", "glt.leaderboard.jail"]
+    try:
+        done = subprocess.run(
+            command,
+            input=asked,
+            capture_output=True,
+            text=True,
+            timeout=limits.seconds + GRACE if limits.seconds else None,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+    except subprocess.TimeoutExpired:
+        raise NotVerified(
+            f"it was not done after {limits.seconds:g} s and was ended; give more with --seconds"
+        ) from None
+    try:
+        said: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        raise NotVerified(
+            f"its verification broke off with status {done.returncode}: it may have asked for more than the "
+            f"{limits.memory / 2**30:g} GiB allowed"
+        ) from None
+    if "error" in said:
+        error = GltError(said["error"])
+        error.exit_code = said["exit_code"]
+        raise error
+    return said
+
+
+def report(path: Path, root: Path | None, limits: Limits) -> dict[str, Any]:
+    """What was found of an entry that verifies, as JSON."""
+    from glt.leaderboard.check import verify
+
+    found, said = verify(path, root, limits)
+    return {
+        "entry": str(path),
+        "name": found.entry.name,
+        "verified": True,
+        "track": found.track,
+        "config_id": found.setting.config.id,
+        "points": [point.tree() for point in found.points],
+        "rules": [vars(verdict) for verdict in said],
+    }
+
+
+def _bound_memory(limits: Limits) -> None:
+    """No more private memory than allowed beside what a start takes; only where the system can."""
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (limits.memory + 2 * 2**30,) * 2)
+    except (ImportError, ValueError, OSError):
+        pass
+
+
+def main() -> None:
+    """Read what is asked from stdin, write one JSON object to stdout."""
+    asked = json.load(sys.stdin)
+    out, sys.stdout = sys.stdout, sys.stderr  # nobody else writes there
+    limits = Limits(**asked["limits"])
+    _bound_memory(limits)
+    try:
+        said = report(Path(asked["path"]), asked["root"] and Path(asked["root"]), limits)
+    except GltError as error:
+        said = {"error": " ".join(str(error).split()), "exit_code": error.exit_code}
+    except MemoryError:
+        said = {"error": f"it needs more than the {limits.memory / 2**30:g} GiB allowed", "exit_code": 2}
+    except Exception as error:  # of code that was given what no test has thought of: never a traceback
+        why = " ".join(str(error).split())[:200]
+        said = {"error": f"it cannot be verified: {type(error).__name__} {why}", "exit_code": 2}
+    json.dump(said, out)
+
+
+if __name__ == "__main__":
+    main()

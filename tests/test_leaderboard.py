@@ -1,0 +1,321 @@
+"""The leaderboard: built from runs and entries, through the real entry point."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cli_runs import one_line
+from entries import edited, files_of, made, signed, zipped
+
+from glt.leaderboard import rules
+from glt.leaderboard.build import Row, build, one_each, ranked
+from glt.leaderboard.check import measured
+from glt.leaderboard.claims import MANDATORY, claims, wanted
+from glt.leaderboard.entry import CONTROLS, MANIFEST, of_run, read
+from glt.leaderboard.render import render, verdict
+from glt.leaderboard.scalars import LOSSES, Scalars
+from glt.registry import names
+from glt.results import Results
+from glt.ticket import Ticket
+
+pytestmark = pytest.mark.usefixtures("workplace")
+LEVELS = "[1, 2, 3, 4, 5]"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Two runs on the usual path, of three seeds: held out, and open."""
+    folder = tmp_path_factory.mktemp("runs")
+    made(folder, LEVELS, 3, strategy="{name: teddy, weight: 1.0, distil: held_out}", name="closed")
+    made(folder, LEVELS, 3, strategy="{name: teddy, weight: 1.0, distil: all}", name="open")
+    return folder
+
+
+def run_of(place, name="closed"):
+    (run,) = (p for p in (place / "runs" / name).iterdir() if p.is_dir())
+    return run
+
+
+@pytest.fixture(scope="module")
+def closed(place):
+    return measured(of_run(run_of(place)))
+
+
+@pytest.fixture(scope="module")
+def files(place):
+    return files_of(run_of(place), place, n_configs=7, author="A. Uthor")
+
+
+def control(point, name, test, **more):
+    """A record of a control that keeps what the ticket keeps."""
+    kept = {key: getattr(point, key) for key in ("graph_sparsity", "weight_sparsity", "edges", "weights")}
+    about = {"control": name, "control_spec": {"name": name}, "seed": point.seed, "level": point.level}
+    scored = {"val": 0.5, "test": test, "ticket_test": point.test, "ticket_sha256": point.sha256, "metric": "accuracy"}
+    return {**about, **kept, **scored, "status": "ok", **more}
+
+
+def all_controls(m, gap):
+    return [control(p, name, p.test - gap) for p in m.points if p.level for name in wanted(m)]
+
+
+# the board
+
+
+def test_two_tracks_are_never_mixed_and_the_held_out_one_ranks(main, place):
+    code, out, err = main("leaderboard", "build", place / "runs", "-q")
+    assert (code, err) == (0, "") and "closed" in out and "board" in out
+    board = json.loads(Path("leaderboard/leaderboard.json").read_text())
+    assert [(row["track"], row["name"].split()[0]) for row in board["rows"]] == [
+        ("held-out", "closed"),
+        ("open", "open"),
+    ]
+    first, second = board["rows"]
+    assert first["ranks"]["graph.area"] == 1 and len(first["ranks"]) == 2 * (1 + len(LOSSES)) and not second["ranks"]
+    text = Path("leaderboard/LEADERBOARD.md").read_text()
+    held_out, opened = text.index("## Held-out track"), text.index("## Open track")
+    assert held_out < text.index("#### closed") < opened < text.index("#### open") < text.index("## Rejected")
+    assert "controls missing: mlp, mlp\\_distilled, random, degree" in text
+
+
+def test_every_number_is_the_ticket_s_own(place):
+    board = build([run_of(place)])
+    (row,) = board.rows
+    for claim in row.claims:
+        tickets = [Ticket.load(p) for p in run_of(place).glob(f"seed*/level{claim.level:02d}.safetensors")]
+        assert claim.seeds == len(tickets) == 3
+        assert claim.test == pytest.approx(sum(t.metrics["test"] for t in tickets) / 3)
+        assert claim.graph_sparsity == pytest.approx(sum(t.graph_sparsity for t in tickets) / 3)
+        assert claim.weight_sparsity == pytest.approx(sum(t.weight_sparsity for t in tickets) / 3)
+        gaps = [t.metrics["test"] - t.metrics["dense_test"] for t in tickets]
+        assert claim.difference == pytest.approx(sum(gaps) / 3)
+        assert claim.search > 1 and claim.macs["ticket"]["weights"] < claim.macs["dense"]["weights"]
+    assert build([run_of(place)]) == board, "deterministic"
+
+
+def test_what_was_measured_is_kept_by_digest(place, monkeypatch):
+    from glt.leaderboard import check
+
+    first = build([run_of(place)], memory=Results("measured.jsonl"))
+    with monkeypatch.context() as patch:
+        patch.setattr(check, "measure", lambda *_, **__: pytest.fail("measured again"))
+        again = build([run_of(place)], memory=Results("measured.jsonl"))
+    assert render(again) == render(first)
+
+
+def test_a_digest_that_is_another_ticket_s_is_no_way_around_measuring(place, files):
+    memory = Results("measured.jsonl")
+    build([zipped(files, "good.zip")], memory=memory)
+    bad = dict(files)
+    for name in [name for name in bad if name.endswith(".safetensors")]:
+        bad[name] = bad[name][:-4] + b"\1\2\3\4"  # the header still has the digest of the good one
+    board = build([zipped(signed(bad), "bad.zip")], memory=memory)
+    assert not board.rows and "changed after it was written" in board.rejected[0][1]
+
+
+def test_entries_and_runs_stand_side_by_side_and_what_does_not_verify_is_listed(place, files):
+    zipped(files, "good.zip")
+    zipped(edited(files, header=lambda h: h["metrics"].update(test=0.999)), "liar.zip")
+    zipped({**files, "x.json": b""}, "odd.zip")
+    board = build([Path("good.zip"), Path("liar.zip"), Path("odd.zip"), run_of(place, "open")])
+    assert [row.name for row in board.rows] == ["tiny", board.rows[1].name]
+    assert board.rows[0].author == "A. Uthor" and board.rows[0].n_configs == 7 and board.rows[0].foreign
+    reasons = dict(board.rejected)
+    assert "says test = 0.999" in reasons["liar.zip"] and "x.json" in reasons["odd.zip"]
+    text = render(board)
+    assert "liar.zip: " in text and "*as recorded* by its author" in text
+
+
+def test_what_people_write_cannot_draw_on_the_board(place, files):
+    evil = json.loads(files[MANIFEST])
+    evil.update(name="a | b [x](http://e) <img>\n# top", author="*me*\u202e")
+    zipped({**files, MANIFEST: json.dumps(evil).encode()}, "evil.zip")
+    text = render(build([Path("evil.zip")]))
+    assert (
+        "<img>" not in text and "\n# top" not in text and "[x](" not in text.replace("\\[", "") and "\u202e" not in text
+    )
+
+
+def test_mistakes_are_one_line(main, tmp_path):
+    assert "nothing at" in one_line(main("leaderboard", "build", "none")[2])
+    (tmp_path / "empty").mkdir()
+    assert "no entry and no run" in one_line(main("leaderboard", "build", "empty")[2])
+    assert "no tickets" in one_line(main("leaderboard", "submit", "empty")[2])
+
+
+def test_submit_packs_one_run_and_asks_for_the_configurations_tried(main, place):
+    assert "2 experiments" in one_line(main("leaderboard", "submit", place / "runs")[2])
+    code, out, err = main("leaderboard", "submit", run_of(place), "-o", "e.zip", "--name", "mine")
+    assert code == 0 and "--n-configs" in err and "glt leaderboard verify e.zip" in out
+    first = Path("e.zip").read_bytes()
+    main("leaderboard", "submit", run_of(place), "-o", "e.zip", "--name", "mine")
+    assert Path("e.zip").read_bytes() == first, "the same run gives the same file"
+    with read(Path("e.zip")) as entry:
+        assert entry.name == "mine" and len(entry.tickets) == len(entry.records) == 18 and entry.n_configs is None
+
+
+# rules
+
+
+def status(m, rule):
+    return {v.rule: v for v in rules.verdicts(m)}[rule]
+
+
+def test_rules_of_an_honest_run(closed):
+    said = {v.rule: v.status for v in rules.verdicts(closed)}
+    assert said == {
+        **{"split": "noted", "seeds": "noted", "selection": "noted", "complete": "ok"},
+        **{"points": "ok", "sparsity": "ok", "compact": "ok", "track": "ok"},
+    }
+    assert status(closed, "seeds").reason == "3 of 10 seeds"
+
+
+def without(m, keep):
+    return replace(m, points=tuple(p for p in m.points if keep(p)))
+
+
+def test_rule_of_seeds(closed):
+    assert status(without(closed, lambda p: p.seed != 1), "seeds").status == "unranked"
+    twin = next(p.weights_id for p in closed.points if (p.seed, p.level) == (0, 3))
+    points = tuple(replace(p, weights_id=twin) if (p.seed, p.level) == (2, 3) else p for p in closed.points)
+    assert status(replace(closed, points=points), "seeds").status == "rejected"
+
+
+def test_rule_of_completeness(closed):
+    assert status(without(closed, lambda p: p.level or p.seed != 2), "complete").status == "rejected"
+    assert status(without(closed, lambda p: (p.seed, p.level) != (2, 4)), "complete").status == "unranked"
+
+
+@pytest.mark.parametrize(
+    ("pairs", "found"),
+    [
+        ([(1 - 0.95**k, 1 - 0.8**k) for k in range(1, 6)], "ok"),
+        ([(1 - 0.95**k, 0.0) for k in range(1, 6)], "ok"),
+        ([(0.0, 1 - 0.9**k) for k in range(1, 6)], "ok"),
+        ([(0.2, 0.5), (0.2, 0.8), (0.4, 0.98), (0.6, 0.0), (0.8, 0.95)], "ok"),
+        ([(1 - 0.95**k, 1 - 0.8**k) for k in range(1, 5)], "unranked"),
+        ([(0.1 * k, 0.1 * k) for k in range(1, 6)], "unranked"),
+    ],
+)
+def test_rule_of_points(closed, pairs, found):
+    point = closed.points[0]
+    points = [
+        replace(point, level=k, graph_sparsity=graph, weight_sparsity=weight)
+        for k, (graph, weight) in enumerate(pairs, start=1)
+    ]
+    assert status(replace(closed, points=tuple(points)), "points").status == found
+
+
+def test_tracks_follow_the_teacher(place, closed):
+    opened = measured(of_run(run_of(place, "open")))
+    assert (closed.taught, closed.track, opened.taught, opened.track) == ("held_out", "held-out", "all", "open")
+
+
+def test_configurations_tried_are_those_stated_or_recorded(closed):
+    entry = replace(closed.entry, n_configs=12)
+    assert status(replace(closed, entry=entry), "selection").reason == "12 configurations tried"
+
+
+# claims
+
+
+@pytest.mark.parametrize(("gap", "mark"), [(0.05, "beats"), (0.0, "ties"), (-0.05, "loses")])
+def test_a_claim_is_held_to_the_best_control_at_its_sparsity(closed, gap, mark):
+    for claim in claims(closed, all_controls(closed, gap)):
+        assert claim.mark == mark and not claim.missing
+        assert claim.against == pytest.approx((gap, gap, gap), abs=1e-9)
+        assert verdict(claim).startswith(mark)
+
+
+def test_denser_controls_are_no_rivals(closed):
+    records = all_controls(closed, 0.05)
+    records += [control(p, "random", p.test + 0.3, edges=p.edges + 1) for p in closed.points if p.level == 1]
+    assert claims(closed, records)[0].best != "random"
+    extra = [control(p, "same_edges", p.test + 0.3) for p in closed.points if p.level == 1]
+    assert claims(closed, [*all_controls(closed, 0.05), *extra])[0].mark == "beats", "not a mandatory one"
+
+
+def test_missing_controls_are_named(closed):
+    few = [
+        r for r in all_controls(closed, 0.05) if r["control"] != "random" and (r["control"], r["seed"]) != ("mlp", 2)
+    ]
+    left = control(closed.points[1], "random", 0.5, status="left out", error="no network fits")
+    claim = claims(closed, [*few, left])[0]
+    assert claim.missing == ("mlp", "random (no network fits)")
+    assert verdict(claim) == "controls missing: mlp, random (no network fits)"
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"ticket_sha256": "0" * 64},
+        {"ticket_test": 0.01},
+        {"test": float("nan")},
+        {"test": "0.1"},
+        {"edges": None},
+        {"seed": "0"},
+        {"control_spec": "random"},
+    ],
+)
+def test_controls_that_are_not_of_these_tickets_do_not_count(closed, lie):
+    records = [{**r, **lie} if r["control"] == "random" else r for r in all_controls(closed, 0.05)]
+    assert all("random" in claim.missing for claim in claims(closed, records))
+
+
+def test_bits_without_end_are_passed_over(closed):
+    records = [{**r, "right": f"{10**15}:AAAA"} for r in all_controls(closed, 0.05)]
+    assert claims(closed, records)[0].mark == "beats"
+
+
+def test_mandatory_controls_are_registered():
+    assert set(MANDATORY) < set(names("controls"))
+
+
+def test_missing_controls_are_trained_on_request(tmp_path):
+    run = made(tmp_path, "[1]", 1, epochs=2)
+    before = build([run]).rows[0].claims[0]
+    assert before.missing == MANDATORY, "teddy has a teacher"
+    after = build([run], run_missing=True).rows[0].claims[0]
+    assert not after.missing and {"random", "degree", "mlp"} <= set(after.controls)
+    assert build([run]).rows[0].claims[0] == after, "kept beside the tickets"
+    assert (run / CONTROLS).exists()
+
+
+def test_biases_under_a_mask_are_counted_as_controls_count_them(tmp_path):
+    run = made(tmp_path, "[1]", 1, epochs=2, strategy="{name: teddy, biases: true}")
+    sparse = next(p for p in measured(of_run(run)).points if p.level)
+    masks = Ticket.load(next(run.glob("seed0/level01*"))).weight_masks.values()
+    assert sparse.weights == sum(int(mask.sum()) for mask in masks)
+    matrices = [mask for mask in masks if mask.dim() == 2]
+    assert sparse.weight_sparsity == 1 - sum(int(k.sum()) for k in matrices) / sum(k.numel() for k in matrices)
+    assert sparse.biases == sum(int((~k).sum()) for k in masks if k.dim() == 1)
+
+
+# ranks
+
+
+def row(name, area, s, **more):
+    curve = Scalars(area, 0.5, {points: s for points in LOSSES})
+    about = {"source": name, "author": "", "foreign": False, "n_configs": None, "track": "held-out", "dataset": "cora"}
+    about |= {"backbone": "gcn", "method": name, "split": "public", "metric": "accuracy", "config_id": name, "seeds": 3}
+    about |= {"val": area, "dense": 0.8, "dense_spread": 0.0, "claims": (), "verdicts": ()}
+    return Row(name, scalars={"graph": curve, "weight": curve}, **{**about, **more})
+
+
+def test_ranks_by_each_scalar_with_ties_within_dataset_and_backbone():
+    rows = ranked([row("a", 0.3, 0.4), row("b", 0.4, 0.4), row("c", 0.2, None), row("d", 0.1, 0.1, backbone="gat")])
+    found = {r.name: r.ranks for r in rows}
+    assert [r.name for r in rows] == ["d", "b", "a", "c"]
+    assert (found["b"]["graph.area"], found["a"]["graph.area"], found["c"]["graph.area"]) == (1, 2, 3)
+    assert found["a"]["graph.S_0"] == found["b"]["graph.S_0"] == 1 and "graph.S_0" not in found["c"]
+    assert found["d"]["graph.area"] == 1
+
+
+def test_one_configuration_of_each_method_is_ranked_by_validation():
+    rows = one_each([row("a", 0.3, 0.4, method="m"), row("b", 0.4, 0.4, method="m"), row("c", 0.2, 0.1, n_configs=9)])
+    assert [(r.name, bool(r.unranked), r.n_configs) for r in rows] == [("a", True, 2), ("b", False, 2), ("c", False, 9)]
+
+
+def test_the_same_experiment_twice_is_no_second_configuration():
+    rows = one_each([row("a", 0.3, 0.4, method="m", config_id="x"), row("b", 0.3, 0.4, method="m", config_id="x")])
+    assert [r.unranked for r in rows] == ["", "the same experiment as a"] and {r.n_configs for r in rows} == {None}
