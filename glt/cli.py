@@ -1,4 +1,4 @@
-"""The command line: ``glt run``, ``list``, ``show``, ``verify``, ``controls``, ``sparsify``, ``export``, ``cost``."""
+"""The command line: ``glt run``, ``sweep``, ``list``, ``show``, ``verify``, ``controls``, ``sparsify``, ``export``, ``cost``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from glt.commands.list import list_
 from glt.commands.run import run
 from glt.commands.show import show
 from glt.commands.sparsify import sparsify
+from glt.commands.sweep import sweep
 from glt.commands.verify import verify
 from glt.errors import GltError
 from glt.version import __version__
@@ -28,7 +29,7 @@ def cli() -> None:
     """
 
 
-for command in (run, list_, show, verify, controls, sparsify, export, cost):
+for command in (run, sweep, list_, show, verify, controls, sparsify, export, cost):
     cli.add_command(command)
 
 

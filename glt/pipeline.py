@@ -18,9 +18,9 @@ from glt.problem import Problem
 from glt.provenance import provenance
 from glt.results import Record, Results
 from glt.schedules.level import Level
+from glt.shared import Shared, restored
 from glt.subject import Subject
 from glt.ticket import Ticket
-from glt.train import FitResult
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,13 @@ class Run:
         config: the experiment.
         results: its JSONL file.
         folder: its ticket files, ``<folder>/seed0/level05.safetensors``.
+        shared: where dense trainings and scores are that other experiments need too, if any do.
     """
 
     config: Config
     results: Results
     folder: Path
+    shared: Shared | None = None
 
     @classmethod
     def under(cls, config: Config, out: Path) -> Run:
@@ -86,14 +88,18 @@ def run(
         watch = partial(on_epoch, seed) if on_epoch else None
         setting = {**config.spec(), "config_id": config.id}
         problem = Problem(data, config.backbone, config.train, seed, config=setting, on_epoch=watch)
+        if run.shared:
+            problem.remembered = partial(run.shared.scores, problem)
         config.strategy.check(problem, levels)
         try:
+            if run.shared and not done[0]:
+                problem.dense = run.shared.dense(problem)
             yield done[0] or _save(run, problem, Level(0, 0.0, 0.0), problem.dense_ticket())
         except TrainingError as error:
             yield _failed(run, problem, Level(0, 0.0, 0.0), error)
             continue
         if done[0]:
-            problem.dense = _restored(problem, Ticket.load(run.path(seed, 0)), done[0]["search_s"])
+            problem.dense = restored(problem, Ticket.load(run.path(seed, 0)), done[0]["search_s"])
         yield from _levels(run, problem, levels, done)
         yield from _controls(run, problem, levels)
 
@@ -154,23 +160,6 @@ def _controls(run: Run, problem: Problem, levels: list[Level]) -> Iterator[Recor
             yield from control(problem, subject, run.config.controls, teaching_of(run.config.strategy))
 
 
-def _restored(problem: Problem, ticket: Ticket, seconds: float) -> FitResult:
-    """The dense training as its ticket holds it; logits are computed again, to the same bits."""
-    model = ticket.restore(problem.model())
-    m = ticket.metrics
-    return FitResult(
-        state={k: v.detach().clone() for k, v in model.state_dict().items()},
-        logits=problem.logits(model, problem.data),
-        val=m["val"],
-        test=m["test"],
-        epoch=m["epoch"],
-        last_val=m["last_val"],
-        last_test=m["last_test"],
-        epochs=m["search_epochs"],
-        seconds=seconds,
-    )
-
-
 def _save(run: Run, problem: Problem, level: Level, ticket: Ticket) -> Record:
     """Write the ticket, then its record: a kill in between costs the record alone, which comes again."""
     path = run.path(problem.seed, level.number)
@@ -201,16 +190,19 @@ def _failed(run: Run, problem: Problem, level: Level, error: Exception) -> Recor
 
 
 def _point(run: Run, problem: Problem, level: Level) -> Record:
+    return point(run.config, problem.seed, level.number, problem.data.split)
+
+
+def point(config: Config, seed: int, level: int, split: str | None) -> Record:
     """Which point of which experiment a record is about."""
-    config = run.config
     return {
         "config_id": config.id,
-        "method": config.strategy.name if level.number else "dense",
+        "method": config.strategy.name if level else "dense",
         "backbone": config.backbone.name,
         "dataset": config.dataset.name,
-        "split": problem.data.split,
+        "split": split,
         "task": "node",
-        "seed": problem.seed,
-        "level": level.number,
+        "seed": seed,
+        "level": level,
         "config": config.spec(),
     }
