@@ -1,4 +1,4 @@
-"""The command line: ``glt run``, ``sweep``, ``list``, ``show``, ``verify``, ``controls``, ``sparsify``, ``export``, ``cost``."""
+"""The command line: ``glt run``, ``sweep``, ``list``, ``show``, ``verify``, ``controls``, ``sparsify``, and more."""
 
 from __future__ import annotations
 

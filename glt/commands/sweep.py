@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="Of every point, e.g. seeds=2")
+@click.option("-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="For all, e.g. seeds=2")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Results go here."
 )
@@ -106,7 +106,7 @@ def sweep(
             from glt.commands.sweep_progress import watching
 
             with watching(units, left, place, workers, estimate, as_json, quiet) as say:
-                run_units(left, place, backend, workers, threads, address, say)  # type: ignore[arg-type]
+                run_units(left, place, backend, workers, threads, address, say)
     except Timeout:
         raise GltError(f"{folder} is being worked on by another glt sweep: wait for it, or use another --out") from None
     except OSError as error:
@@ -154,7 +154,7 @@ def _plan(
         fits = dict(zip(seconds, fitting(timed, workers, limit), strict=True))
     total = sum(timed) if len(timed) == len(left) else None
     waiting = {unit.name: unit for unit in left}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for point in grid.points:
         mine = [unit for unit in units if unit.run.config.id == point.config.id]
         todo = [waiting[unit.name] for unit in mine if unit.name in waiting]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Literal, get_args
 
 from glt.errors import GltError
@@ -100,7 +100,7 @@ def _map(backend: Backend, units: Sequence[Unit], place: Place, workers: int, at
 
 @contextmanager
 def _using(backend: Backend, workers: int, threads: int, address: str | None) -> Iterator[None]:
-    """joblib's default backend within the block is this one."""
+    """Within the block, this backend is joblib's default."""
     if backend in ("loky", "sequential") and address:
         raise GltError(f"--address {address} is of a cluster: add --backend ray or dask")
     if backend == "sequential":
@@ -137,10 +137,10 @@ def _using(backend: Backend, workers: int, threads: int, address: str | None) ->
             from distributed import Client, LocalCluster
         except ImportError:
             raise GltError("backend 'dask' needs Dask: pip install 'graph-lottery-tickets[dask]'") from None
-        local = address or LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
-        with Client(local), joblib.parallel_config("dask"):
-            try:
+        with ExitStack() as opened:
+            cluster = address or opened.enter_context(
+                LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+            )
+            opened.enter_context(Client(cluster))
+            with joblib.parallel_config("dask"):
                 yield
-            finally:
-                if not address:
-                    local.close()
