@@ -142,5 +142,5 @@ def test_a_disk_that_is_full_is_said(results, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "write", full)
-    with pytest.raises(GltError, match="cannot write the results .*No space left on device"):
+    with pytest.raises(GltError, match=r"cannot write the results .*No space left on device"):
         results.append(ONE)

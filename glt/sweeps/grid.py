@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from glt.config import SECTIONS as PIECES
 from glt.config import Config, assign, override, read_yaml
 from glt.errors import GltError, unknown
 
@@ -74,7 +75,9 @@ class Grid:
             choices = [{}]
         if not choices:
             raise GltError(f"{path}: exclude leaves nothing of the grid")
-        made = (_point(path, {**base, "name": tree["name"]}, choice, overrides) for choice in choices)
+        same = {axis for axis in choices[0] if all(choice.get(axis) == choices[0][axis] for choice in choices)}
+        told = axes - same or axes
+        made = (_point(path, {**base, "name": tree["name"]}, choice, told, overrides) for choice in choices)
         return cls(tree["name"], tuple(_merged(made)))
 
 
@@ -100,8 +103,8 @@ def _name(value: Any) -> Any:
     return value.get("name") if isinstance(value, Mapping) else value
 
 
-def _point(path: str | Path, base: Choice, choice: Choice, overrides: Sequence[str]) -> Point:
-    label = " ".join(f"{axis}={_short(value)}" for axis, value in choice.items()) or str(base["name"])
+def _point(path: str | Path, base: Choice, choice: Choice, told: set[str], overrides: Sequence[str]) -> Point:
+    label = " ".join(_said(axis, choice[axis]) for axis in choice if axis in told) or str(base["name"])
     tree = copy.deepcopy(dict(base))
     said = f"{path}: {label}"
     try:
@@ -113,6 +116,16 @@ def _point(path: str | Path, base: Choice, choice: Choice, overrides: Sequence[s
     except GltError as error:
         text = str(error)
         raise GltError(text if text.startswith(("override", said)) else f"{said}: {text}") from None
+
+
+def _said(axis: str, value: Any) -> str:
+    """``"cora"``, ``"gin(hidden=8)"``; of what is not a piece ``"strategy.weight=10"``."""
+    if axis in PIECES and isinstance(value, str):
+        return value
+    if axis in PIECES and isinstance(value, Mapping) and "name" in value:
+        options = ", ".join(f"{key}={_short(option)}" for key, option in value.items() if key != "name")
+        return f"{value['name']}({options})" if options else str(value["name"])
+    return f"{axis}={_short(value)}"
 
 
 def _short(value: Any) -> str:
