@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import uuid
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,11 @@ from glt.errors import GltError
 
 if TYPE_CHECKING:
     from glt.results import Record
+    from glt.sweeps.backends import Backend
     from glt.sweeps.estimate import Estimate
     from glt.sweeps.grid import Grid
     from glt.sweeps.units import Unit
+    from glt.sweeps.work import Place
 
 
 @click.command()
@@ -65,13 +68,11 @@ def sweep(
     glt sweep configs/board-cora.yaml --dry-run --calibrate --budget 2h
     glt sweep configs/board-cora.yaml --backend dask --address tcp://head:8786 --workers 64
     """  # noqa: D301 - click reads the backspace
-    from filelock import FileLock, Timeout
-
     from glt.commands import device as machine
     from glt.errors import unknown
     from glt.kernels.choice import asked, use
     from glt.results import Results
-    from glt.sweeps.backends import BACKENDS, run_units
+    from glt.sweeps.backends import BACKENDS
     from glt.sweeps.estimate import Estimate
     from glt.sweeps.grid import Grid
     from glt.sweeps.units import finished, in_order, units_of
@@ -83,10 +84,11 @@ def sweep(
     threads = threads or 1
     workers = 1 if backend == "sequential" else workers or max(1, (_cores() if device == "cpu" else 1) // threads)
     grid = Grid.load(config, overrides)
-    folder = out.absolute() / grid.name
     units = units_of(grid, out.absolute())
     prepare = partial(machine.use, device, threads, deterministic)
-    place = Place(folder, uuid.uuid4().hex, root and root.absolute(), device, kernel or asked(), prepare)
+    place = Place(
+        out.absolute() / grid.name, uuid.uuid4().hex, root and root.absolute(), device, kernel or asked(), prepare
+    )
     with use(kernel):  # an unknown one is said now
         known = (record for path in sorted(out.glob("*/results.jsonl")) for record in Results(path))
         estimate = Estimate(known, device, threads)
@@ -100,22 +102,50 @@ def sweep(
         return
     for unit in {json.dumps(unit.run.config.spec()["dataset"]): unit for unit in left}.values():
         unit.run.config.dataset(root)  # downloads once, and what is not there is said before anything is trained
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "sweep.lock", timeout=0):
-            from glt.commands.sweep_progress import watching
-
-            with watching(units, left, place, workers, estimate, as_json, quiet) as say:
-                run_units(left, place, backend, workers, threads, address, say)
-    except Timeout:
-        raise GltError(f"{folder} is being worked on by another glt sweep: wait for it, or use another --out") from None
-    except OSError as error:
-        raise GltError(f"cannot write {folder}: {error.strerror or error}") from None
-    states = {line["unit"]: line["status"] for line in place.ends.holding(place.invocation)}
-    bad = [unit for unit in units if states.get(unit.name, "ok") != "ok"]
+    bad = work_on(units, left, place, backend, workers, threads, address, estimate, as_json, quiet)
     if not as_json:
-        _report(grid, units, folder)
+        _report(grid, units, place.folder)
     sys.exit(1 if bad else 0)
+
+
+def work_on(
+    units: Sequence[Unit],
+    left: Sequence[Unit],
+    place: Place,
+    backend: Backend = "loky",
+    workers: int = 1,
+    threads: int | None = None,
+    address: str | None = None,
+    estimate: Estimate | None = None,
+    as_json: bool = False,
+    quiet: bool = False,
+) -> list[Unit]:
+    """Do what is ``left`` of ``units``, with live progress on stderr; those that failed or were killed.
+
+    Raises:
+        GltError: somebody else works in that folder, or it cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    from glt.commands.sweep_progress import watching
+    from glt.sweeps.backends import run_units
+    from glt.sweeps.estimate import Estimate
+
+    try:
+        place.folder.mkdir(parents=True, exist_ok=True)
+        with (
+            FileLock(place.folder / "sweep.lock", timeout=0),
+            watching(units, left, place, workers, estimate or Estimate(), as_json, quiet) as say,
+        ):
+            run_units(left, place, backend, workers, threads, address, say)
+    except Timeout:
+        raise GltError(
+            f"{place.folder} is being worked on by another glt sweep: wait for it, or use another --out"
+        ) from None
+    except OSError as error:
+        raise GltError(f"cannot write {place.folder}: {error.strerror or error}") from None
+    states = {line["unit"]: line["status"] for line in place.ends.holding(place.invocation)}
+    return [unit for unit in units if states.get(unit.name, "ok") != "ok"]
 
 
 def _cores() -> int:

@@ -17,7 +17,7 @@ from glt.sweeps.units import Unit
 from glt.sweeps.work import Place
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
     from glt.results import Record
 
@@ -136,23 +136,25 @@ class _Board:
                 found.append(record)
         return found
 
-    def table(self) -> Table:
+    def table(self) -> Group:
         """Every worker, and how far all is."""
         from rich.box import SIMPLE_HEAD
+        from rich.console import Group
         from rich.table import Table
 
         now, busy = time.time(), running(self.place.status)
         bad = sum(state != "ok" for state in self.ended.values())
         done = len(self.units) - len(self.left) + len(self.ended) - bad
         said = f"{done} of {len(self.units)} points done, {bad} failed, {len(busy)} running"
-        table = Table(title=f"{said}, {duration(self.time_left(busy))} left", title_justify="left", box=SIMPLE_HEAD)
+        table = Table(box=SIMPLE_HEAD)
         for name in ("experiment", "seed", "doing", "epoch", "val", "for"):
             table.add_column(name, justify="left" if name in ("experiment", "doing") else "right")
         for told in busy.values():
             val = f"{told['val']:.3f}" if "val" in told else ""
             cells = (told["seed"], told.get("phase", "beginning"), told.get("epoch", ""), val)
             table.add_row(told["label"], *map(str, cells), duration(now - told["started"]))
-        return table
+        said += f", {duration(self.time_left(busy))} left"
+        return Group(said, table) if busy else Group(said)
 
     def time_left(self, busy: dict[str, dict[str, Any]]) -> float | None:
         """Seconds until all is done, by what came to an end so far; before that, by the estimate."""

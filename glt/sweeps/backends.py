@@ -28,7 +28,7 @@ def run_units(
     place: Place,
     backend: Backend = "loky",
     workers: int = 1,
-    threads: int = 1,
+    threads: int | None = None,
     address: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
@@ -42,7 +42,7 @@ def run_units(
         place: what is the same for all of them.
         backend: one of :data:`BACKENDS`.
         workers: how many units at once.
-        threads: CPU threads of each, for what reads the environment.
+        threads: CPU threads of each, for what reads the environment (default: cores / workers).
         address: of a Ray or Dask cluster; one is started here without.
         say: told what happened to workers, in a line.
 
@@ -99,7 +99,7 @@ def _map(backend: Backend, units: Sequence[Unit], place: Place, workers: int, at
 
 
 @contextmanager
-def _using(backend: Backend, workers: int, threads: int, address: str | None) -> Iterator[None]:
+def _using(backend: Backend, workers: int, threads: int | None, address: str | None) -> Iterator[None]:
     """Within the block, this backend is joblib's default."""
     if backend in ("loky", "sequential") and address:
         raise GltError(f"--address {address} is of a cluster: add --backend ray or dask")
