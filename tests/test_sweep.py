@@ -1,5 +1,6 @@
 """``glt sweep``: every point once, whatever happens to workers; the same records whatever their number."""
 
+import io
 import json
 import os
 import signal
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 from cli_runs import CSBM, one_line
+from rich.console import Console
 
 from glt import pipeline, registry
+from glt.commands.sweep_progress import _Board, duration
 from glt.config import Config
 from glt.errors import DataUnavailable, GltError, TrainingError
 from glt.pipeline import Run
@@ -372,6 +375,36 @@ def test_a_kill_and_an_interrupt_leave_the_same_records(main, alone):
     assert main("sweep", "-q", alone[0], *ALONE)[0] == 0
     assert steady(results()) == alone[1]
     assert {record["status"] for record in results()} == {"ok"}
+
+
+# --- the live table
+
+
+def test_the_live_table():
+    todo = units()
+    estimate = Estimate()
+    estimate.add(todo[0].run.config.spec(), None, 10.0, 4)
+    board = _Board(todo, todo[:3], place(), 2, estimate, False, False)
+    place().status.mkdir(parents=True)
+    whole = sum(map(estimate.cost, todo[:3])) / 2
+    assert board.time_left({}) == whole, "the estimate, as long as nothing is done"
+    with Status(place().status, todo[0].name, "imp", 1) as status:
+        status(1, "level 1", 3, 0.5)
+        console = Console(width=100, record=True, file=io.StringIO())
+        console.print(board.table())
+    shown = console.export_text().split("\n")
+    assert shown[0].startswith("1 of 4 points done, 0 failed, 1 running, ")
+    assert next(line.split()[:5] for line in shown if "imp" in line) == ["imp", "1", "level", "1", "3"]
+    end(todo[0], place(), "ok")
+    end(todo[1], place(), "failed")
+    board.news()
+    console.print(board.table())
+    assert console.export_text().startswith("2 of 4 points done, 1 failed, 0 running, ")
+
+
+@pytest.mark.parametrize("seconds, said", [(None, "?"), (3.21, "3.2 s"), (125, "2:05"), (7384, "2:03:04")])
+def test_durations(seconds, said):
+    assert duration(seconds) == said
 
 
 # --- the dry run

@@ -99,7 +99,7 @@ class _Board:
         self.path = units[0].run.results.path
         self.read = 0
         self.first = True
-        self.began = time.monotonic()
+        self.began: float | None = None  # when the first unit was: workers take a while to start
         self.ended: dict[str, str] = {}
 
     def news(self) -> list[str]:
@@ -158,13 +158,15 @@ class _Board:
 
     def time_left(self, busy: dict[str, dict[str, Any]]) -> float | None:
         """Seconds until all is done, by what came to an end so far; before that, by the estimate."""
+        if busy and self.began is None:
+            self.began = time.monotonic()
         over = waiting = 0.0
         for name, unit in self.left.items():
             cost = self.estimate.cost(unit)
             part = 1.0 if name in self.ended else min(1.0, busy.get(name, {}).get("epochs", 0) / unit.epochs)
             over += part * cost
             waiting += (1 - part) * cost
-        if over:
+        if over and self.began is not None:
             return (time.monotonic() - self.began) * waiting / over
         known = all(self.estimate.seconds(unit) is not None for unit in self.left.values())
         return waiting / self.workers if known else None

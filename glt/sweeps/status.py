@@ -28,10 +28,11 @@ class Status:
         self.told |= {"pid": os.getpid(), "host": socket.gethostname(), "started": time.time()}
         self.epochs = 0
         self._last = ("", 0)
-        self._written = 0.0
+        self._written = -EVERY
 
     def __enter__(self) -> Status:
         self._write()
+        self._written = -EVERY  # the first epoch is told at once
         return self
 
     def __exit__(self, *_: object) -> None:
