@@ -7,25 +7,36 @@ those (``gebt-alone-cora-gcn``, ...); and TEDDY with hidden units, features or b
 weights too, ``imp`` has TEDDY's edges.
 
 Every configuration appends its records to ``benchmarks/results/accuracy.jsonl`` and its tickets to
-``runs/benchmarks``; finished points are not repeated, so the command may be interrupted and given again. The test
-metric is read at the best validation epoch; nothing is tuned here.
+``runs/benchmarks``; finished points are not repeated, so the command may be interrupted and given again. It is a
+sweep: dense trainings are shared, what fails or is killed is recorded and the others go on. The test metric is read at
+the best validation epoch; nothing is tuned here.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
+import uuid
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
-import torch
 
-from glt.allocator import keep_freed_memory
-from glt.commands.run import run_with_progress
+from glt.commands.device import use
+from glt.commands.sweep import work_on
 from glt.config import Config
+from glt.kernels.choice import asked
 from glt.pipeline import Run
 from glt.results import Results
+from glt.shared import Shared
+from glt.sweeps.units import Unit, finished, in_order
+from glt.sweeps.work import Place
 
 HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "accuracy.jsonl"
+RUNS = HERE.parent / "runs" / "benchmarks"
 TABLE = [f"teddy-{dataset}-{backbone}" for dataset in ("cora", "citeseer", "pubmed") for backbone in ("gcn", "gin")]
 METHODS = {
     "teddy": ("teddy", ()),
@@ -90,23 +101,32 @@ def experiments() -> dict[str, Config]:
     }
 
 
+def units(names: Iterable[str], results: Path, runs: Path) -> list[Unit]:
+    """What a worker does at a time, of the configurations of these names."""
+    known, file, shared = experiments(), Results(results), Shared(runs / "shared")
+    return [
+        Unit(name, Run(replace(known[name], seeds=(seed,)), file, runs / known[name].id, shared))
+        for name in names
+        for seed in known[name].seeds
+    ]
+
+
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads (default: torch's choice).")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Seeds at once.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of each (default: torch's choice).")
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of dataset files (default: $GLT_DATA).")
-def main(names: tuple[str, ...], threads: int | None, root: Path | None) -> None:
+def main(names: tuple[str, ...], workers: int, threads: int | None, root: Path | None) -> None:
     """Run the configurations NAMES, or all of them."""
-    keep_freed_memory()
-    if threads:
-        torch.set_num_threads(threads)
     known = experiments()
     if unknown := [name for name in names if name not in known]:
         raise click.UsageError(f"unknown {unknown[0]!r}; known: {', '.join(known)}")
-    results = Results(HERE / "results" / "accuracy.jsonl")
-    for name in names or known:
-        config = known[name]
-        folder = HERE.parent / "runs" / "benchmarks" / config.id
-        run_with_progress(Run(config, results, folder), root)
+    every = units(names or known, RESULTS, RUNS)
+    place = Place(RUNS, uuid.uuid4().hex, root, kernel=asked(), prepare=partial(use, "cpu", threads))
+    done = finished(every, place.ends)
+    left = in_order((unit for unit in every if unit.name not in done), lambda unit: unit.epochs)
+    bad = work_on(every, left, place, "loky" if workers > 1 else "sequential", workers, threads)
+    sys.exit(1 if bad else 0)
 
 
 if __name__ == "__main__":

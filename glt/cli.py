@@ -16,6 +16,7 @@ from glt.commands.results import results
 from glt.commands.run import run
 from glt.commands.show import show
 from glt.commands.sparsify import sparsify
+from glt.commands.sweep import sweep
 from glt.commands.verify import verify
 from glt.errors import GltError
 from glt.version import __version__
@@ -31,7 +32,7 @@ def cli() -> None:
     """
 
 
-for command in (run, list_, show, verify, controls, sparsify, export, cost, bench, results, leaderboard):
+for command in (run, sweep, list_, show, verify, controls, sparsify, export, cost, bench, results, leaderboard):
     cli.add_command(command)
 
 

@@ -93,8 +93,8 @@ class Config:
         """
         tree = _read(path) if path else {}
         tree |= sections or {}
-        for override in overrides:
-            _override(tree, override)
+        for text in overrides:
+            override(tree, text)
         return cls(**tree)
 
 
@@ -125,6 +125,15 @@ def controls_of(which: Any) -> tuple[Any, ...]:
 
 
 def _read(path: str | Path) -> dict[str, Any]:
+    return read_yaml(path, _fields())
+
+
+def read_yaml(path: str | Path, sections: Sequence[str]) -> dict[str, Any]:
+    """A YAML mapping; ``name`` is the file's where it does not say one.
+
+    Raises:
+        GltError: it cannot be read, or is not a mapping; ``sections`` says what of.
+    """
     try:
         tree = _parse(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -132,7 +141,7 @@ def _read(path: str | Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise GltError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
-        raise GltError(f"{path} must be a YAML mapping of sections: {', '.join(_fields())}")
+        raise GltError(f"{path} must be a YAML mapping of sections: {', '.join(sections)}")
     tree.setdefault("name", re.sub(r"[^\w-]+", "-", Path(path).stem))
     return tree
 
@@ -144,39 +153,49 @@ def _parse(text: str) -> Any:
         raise yaml.YAMLError(str(error)) from None
 
 
-def _override(tree: dict[str, Any], override: str) -> None:
-    key, sign, text = override.partition("=")
-    section, _, option = key.strip().partition(".")
-    if not sign or not section:
-        raise GltError(f"override {override!r} is not of the form section.option=value, e.g. strategy.weight=10")
-    if section not in _fields():
-        raise GltError(f"override {override!r}: {unknown('section', section, _fields())}")
+def override(tree: dict[str, Any], text: str) -> None:
+    """Set what ``text`` says (``"strategy.weight=10"``) in a config's mapping; the value is read as YAML."""
+    key, sign, value = text.partition("=")
+    if not sign or not key.strip().partition(".")[0]:
+        raise GltError(f"override {text!r} is not of the form section.option=value, e.g. strategy.weight=10")
     try:
-        value = _parse(text)
+        parsed = _parse(value)
     except yaml.YAMLError:
-        raise GltError(f"override {override!r}: {text!r} is not a YAML value") from None
+        raise GltError(f"override {text!r}: {value!r} is not a YAML value") from None
+    assign(tree, key.strip(), parsed, f"override {text!r}")
+
+
+def assign(tree: dict[str, Any], key: str, value: Any, said: str) -> None:
+    """Set a section (``key`` without a dot) or one option of a section (``strategy.weight``) of a config's mapping.
+
+    Raises:
+        GltError: no such section, or it has no options; the message begins with ``said``.
+    """
+    section, _, option = key.partition(".")
+    if section not in _fields():
+        raise GltError(f"{said}: {unknown('section', section, _fields())}")
     if not option:
         tree[section] = value
         return
     if section not in SECTIONS and section != "train":
-        raise GltError(f"override {override!r}: {section!r} has no options, write {section}=value")
+        raise GltError(f"{said}: {section!r} has no options, write {section}=value")
     default = {} if section == "train" else _default(section)
     spec = tree.get(section, default)
-    spec = _options(override, section, spec)
+    spec = _options(said, section, spec)
     *path, last = option.split(".")
     node = spec
     for part in path:
-        node[part] = _options(override, part, node.get(part))
+        node[part] = _options(said, part, node.get(part))
         node = node[part]
     node[last] = value
     tree[section] = spec
 
 
-def _options(override: str, what: str, spec: Any) -> dict[str, Any]:
+def _options(said: str, what: str, spec: Any) -> dict[str, Any]:
     if isinstance(spec, str):
         return {"name": spec}
     if spec is not None and not isinstance(spec, Mapping):
-        raise GltError(f"override {override!r}: {what} = {spec!r} has no options")
+        raise GltError(f"{said}: {what} = {spec!r} has no options")
     return dict(spec or {})
 
 

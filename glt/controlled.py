@@ -177,7 +177,7 @@ def finished(subject: Subject) -> dict[str, Record]:
     """The finished records of a ticket's controls, by the control's specification."""
     return {
         json.dumps(record["control_spec"]): record
-        for record in (subject.results or ())
+        for record in (subject.results.holding(subject.sha256 or "") if subject.results else ())
         if record.get("control") and record.get("status") == "ok" and record.get("ticket_sha256") == subject.sha256
     }
 

@@ -18,10 +18,10 @@ from glt.problem import Problem
 from glt.provenance import provenance
 from glt.results import Record, Results
 from glt.schedules.level import Level
+from glt.shared import Shared, restored
 from glt.strategies.base import LevelByLevel
 from glt.subject import Subject
 from glt.ticket import Ticket
-from glt.train import FitResult
 from glt.training import Training, at_once, train_together
 
 OnPoint = Callable[[int, str, int, float], None]
@@ -36,11 +36,13 @@ class Run:
         config: the experiment.
         results: its JSONL file.
         folder: its ticket files, ``<folder>/seed0/level05.safetensors``.
+        shared: where dense trainings and scores are that other experiments need too, if any do.
     """
 
     config: Config
     results: Results
     folder: Path
+    shared: Shared | None = None
 
     @classmethod
     def under(cls, config: Config, out: Path) -> Run:
@@ -85,7 +87,7 @@ def run(
     config = run.config
     levels = levels_of(config)
     data: Data = config.dataset(root).to(device)
-    most = at_once(config.together, data)
+    most = 1 if run.shared else at_once(config.together, data)  # what is shared is trained one by one
     if most > 1:
         for i in range(0, len(config.seeds), most):
             yield from _together(run, data, levels, config.seeds[i : i + most], most, on_epoch)
@@ -97,12 +99,14 @@ def run(
             continue
         problem = _problem(run, data, levels, seed, on_epoch)
         try:
+            if run.shared and not done[0]:
+                problem.dense = run.shared.dense(problem)
             yield done[0] or _save(run, problem, Level(0, 0.0, 0.0), problem.dense_ticket())
         except TrainingError as error:
             yield _failed(run, problem, Level(0, 0.0, 0.0), error)
             continue
         if done[0]:
-            problem.dense = _restored(problem, Ticket.load(run.path(seed, 0)), done[0]["search_s"])
+            problem.dense = restored(problem, Ticket.load(run.path(seed, 0)), done[0]["search_s"])
         yield from _levels(run, problem, levels, done)
         yield from _controls(run, problem, levels)
 
@@ -122,6 +126,8 @@ def _problem(run: Run, data: Data, levels: list[Level], seed: int, on_epoch: OnP
     config, watch = run.config, partial(on_epoch, seed) if on_epoch else None
     setting = {**config.spec(), "config_id": config.id}
     problem = Problem(data, config.backbone, config.train, seed, config=setting, on_epoch=watch)
+    if run.shared:
+        problem.remembered = partial(run.shared.scores, problem)
     config.strategy.check(problem, levels)
     return problem
 
@@ -142,7 +148,7 @@ def _together(
     for problem, done in open_:
         if record := done[0]:
             yield record
-            problem.dense = _restored(problem, Ticket.load(run.path(problem.seed, 0)), record["search_s"])
+            problem.dense = restored(problem, Ticket.load(run.path(problem.seed, 0)), record["search_s"])
     open_ = [(problem, done) for problem, done in open_ if "dense" in vars(problem)]  # the others failed
     if isinstance(strategy, LevelByLevel) and type(strategy).tickets is LevelByLevel.tickets:
         for _, done in open_:
@@ -237,23 +243,6 @@ def _controls(run: Run, problem: Problem, levels: list[Level]) -> Iterator[Recor
             yield from control(problem, subject, run.config.controls, teaching_of(run.config.strategy))
 
 
-def _restored(problem: Problem, ticket: Ticket, seconds: float) -> FitResult:
-    """The dense training as its ticket holds it; logits are computed again, to the same bits."""
-    model = ticket.restore(problem.model())
-    m = ticket.metrics
-    return FitResult(
-        state={k: v.detach().clone() for k, v in model.state_dict().items()},
-        logits=problem.logits(model, problem.data),
-        val=m["val"],
-        test=m["test"],
-        epoch=m["epoch"],
-        last_val=m["last_val"],
-        last_test=m["last_test"],
-        epochs=m["search_epochs"],
-        seconds=seconds,
-    )
-
-
 def _save(run: Run, problem: Problem, level: Level, ticket: Ticket) -> Record:
     """Write the ticket, then its record: a kill in between costs the record alone, which comes again."""
     path = run.path(problem.seed, level.number)
@@ -284,16 +273,19 @@ def _failed(run: Run, problem: Problem, level: Level, error: Exception) -> Recor
 
 
 def _point(run: Run, problem: Problem, level: Level) -> Record:
+    return point(run.config, problem.seed, level.number, problem.data.split)
+
+
+def point(config: Config, seed: int, level: int, split: str | None) -> Record:
     """Which point of which experiment a record is about."""
-    config = run.config
     return {
         "config_id": config.id,
-        "method": config.strategy.name if level.number else "dense",
+        "method": config.strategy.name if level else "dense",
         "backbone": config.backbone.name,
         "dataset": config.dataset.name,
-        "split": problem.data.split,
+        "split": split,
         "task": "node",
-        "seed": problem.seed,
-        "level": level.number,
+        "seed": seed,
+        "level": level,
         "config": config.spec(),
     }

@@ -40,6 +40,8 @@ class Cost(Protocol):
 
 
 OnEpoch = Callable[[str, int, float], None]
+Remembered = Callable[[Any, Callable[[], Tensor]], Tensor]
+"""Called with (what defines a tensor, how to make it); gives the tensor, made now or before."""
 
 
 class Problem:
@@ -85,6 +87,7 @@ class Problem:
         self.undirected = undirected
         self._model = self._initialised(model)
         self._soft_masked: set[bool] = set()
+        self.remembered: Remembered = lambda _, make: make()
         self._early: dict[int, tuple[dict[str, Tensor], list[Cost]]] = {}
         self.initial = {k: v.detach().clone() for k, v in self._model.state_dict().items()}
 

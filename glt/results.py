@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+try:
+    import fcntl
+except ImportError:  # not there on Windows, where one process at a time may append
+    fcntl = None  # type: ignore[assignment]
+
 from glt.errors import GltError
 
 Record = dict[str, Any]
@@ -16,7 +21,7 @@ Record = dict[str, Any]
 class Results:
     """A JSONL file of records.
 
-    A record is appended by a single write, so a killed run leaves at most one torn last line; it is passed
+    A record is appended by a single write under a lock, so a killed run leaves at most one torn last line; it is passed
     over when reading, and the next append starts a new line.
     """
 
@@ -25,6 +30,10 @@ class Results:
 
     def __iter__(self) -> Iterator[Record]:
         """Records in the order of writing; for the same point the last one counts."""
+        return self.holding("")
+
+    def holding(self, text: str) -> Iterator[Record]:
+        """Those records whose lines hold a text (an id, a digest): the others are not even read as JSON."""
         try:
             lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
@@ -32,6 +41,8 @@ class Results:
         except OSError as error:
             raise GltError(f"cannot read the results {self.path}: {error.strerror}") from None
         for line in lines:
+            if text.encode() not in line:
+                continue
             try:
                 record = json.loads(line)
             except ValueError:
@@ -42,26 +53,34 @@ class Results:
     def find(self, **fields: Any) -> Record | None:
         """The latest finished record (status ok) with these fields."""
         found = None
-        for record in self:
+        for record in self.holding(fields.get("config_id") or ""):
             if record.get("status") == "ok" and all(record.get(k) == v for k, v in fields.items()):
                 found = record
         return found
 
     def append(self, record: Record) -> None:
-        """Append one record durably."""
+        """Append one record durably; any number of processes may at once."""
         line = json.dumps(record, sort_keys=False).encode() + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            try:
+                _append(handle, line)
+            finally:
+                os.close(handle)  # which gives the lock back
         except OSError as error:
-            raise GltError(f"cannot write the results {self.path}: {error.strerror}") from None
-        try:
-            size = os.fstat(handle).st_size
-            if size:
-                os.lseek(handle, size - 1, os.SEEK_SET)
-                if os.read(handle, 1) != b"\n":
-                    line = b"\n" + line
-            os.write(handle, line)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            raise GltError(f"cannot write the results {self.path}: {error.strerror or error}") from None
+
+
+def _append(handle: int, line: bytes) -> None:
+    """Nobody else appends between the look at the last byte and the end of the write."""
+    if fcntl:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    size = os.fstat(handle).st_size
+    if size:
+        os.lseek(handle, size - 1, os.SEEK_SET)
+        if os.read(handle, 1) != b"\n":
+            line = b"\n" + line
+    while line:  # once, but for a disk that is nearly full
+        line = line[os.write(handle, line) :]
+    os.fsync(handle)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from glt import allocator
 from glt.config import Config
 from glt.errors import GltError
 from glt.pipeline import Run
@@ -283,3 +284,25 @@ def test_what_no_gpu_has_measured_is_said_to_be_so():
     r = {"benchmark": "together", "parameters": parameters, "ours": 6.0, "peer": 2.0, "ratio": 3.0, **made}
     assert "not yet measured" in tables.together([{**r, "device": "cpu: one"}])
     assert "| Cora, GCN, 512 hidden | 10 | 6.00 | 2.00 | 3.0 |" in tables.together([{**r, "device": "cuda: one"}])
+
+
+def test_accuracy_is_a_sweep(monkeypatch, tmp_path):
+    """Its records and tickets are where they were, and a dense training is shared."""
+    monkeypatch.setattr(allocator, "keep_freed_memory", lambda: None)
+    monkeypatch.setattr(accuracy, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(accuracy, "RESULTS", tmp_path / "accuracy.jsonl")
+    dataset = {"name": "csbm", "nodes": 120, "classes": 3, "features": 30, "avg_degree": 4}
+    small = {"dataset": dataset, "backbone": {"name": "gcn", "hidden": 8}, "train": {"epochs": 2}, "seeds": 2}
+    known = {name: Config(strategy=name, **small) for name in ("teddy", "imp")}
+    monkeypatch.setattr(accuracy, "experiments", lambda: known)
+    for _ in range(2):  # nothing is repeated
+        with pytest.raises(SystemExit) as end:
+            accuracy.main(["imp", "teddy", "--threads", "1"], standalone_mode=False)
+        assert not end.value.code
+    records = list(Results(tmp_path / "accuracy.jsonl"))
+    assert {(r["config_id"], r["seed"], r["level"]) for r in records} == {
+        (config.id, seed, level) for config in known.values() for seed in (0, 1) for level in (0, 1)
+    }
+    assert len(records) == 8
+    assert all((tmp_path / "runs" / c.id / "seed1" / "level01.safetensors").exists() for c in known.values())
+    assert len(list(tmp_path.glob("runs/shared/dense/*/seed*.safetensors"))) == 2

@@ -7,8 +7,11 @@ import pytest
 from glt.config import Config
 from glt.errors import GltError
 from glt.registry import names
+from glt.sweeps.grid import Grid
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+SWEEPS = [path for path in FILES if "\ngrid:" in path.read_text()]
+CONFIGS = [path for path in FILES if path not in SWEEPS]
 
 
 def load(*overrides, **options):
@@ -73,8 +76,16 @@ def test_the_configs_of_this_repository_load(path):
     assert list(config.schedule)
 
 
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_the_sweeps_of_this_repository_load(path):
+    grid = Grid.load(path)
+    assert grid.name == path.stem and len(grid.points) > 1
+    assert all(point.config.controls for point in grid.points)
+
+
 def test_there_are_configs():
     assert {"demo", "demo-csbm"} <= {path.stem for path in CONFIGS}
+    assert {"sweep-demo", "board-cora"} == {path.stem for path in SWEEPS}
 
 
 @pytest.mark.parametrize(

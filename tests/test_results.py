@@ -1,6 +1,7 @@
 """Records: appended whole, read back whatever happened."""
 
 import json
+import multiprocessing
 import os
 
 import pytest
@@ -93,3 +94,53 @@ def test_what_cannot_be_read_or_written_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(GltError, match="cannot write the results"):
         Results(tmp_path / "file" / "results.jsonl").append(ONE)
+
+
+def append_many(path, who, count):
+    for i in range(count):
+        Results(path).append({"who": who, "i": i, "filling": "x" * 3000, "status": "ok"})
+
+
+def test_many_processes_append_whole_lines_though_some_are_killed(results):
+    """Forked, not started anew: they do nothing else than append."""
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=append_many, args=(results.path, who, 40)) for who in range(6)]
+    victim = context.Process(target=append_many, args=(results.path, "victim", 10**6))
+    for process in (victim, *writers):
+        process.start()
+    for process in writers:
+        process.join()
+    victim.kill()
+    victim.join()
+    results.append(ONE)
+    records = list(results)
+    for who in range(6):
+        assert [r["i"] for r in records if r.get("who") == who] == list(range(40))
+    theirs = [r["i"] for r in records if r.get("who") == "victim"]
+    assert theirs == list(range(len(theirs))) and records[-1] == ONE
+    torn = [line for line in results.path.read_bytes().splitlines() if line and not line.endswith(b"}")]
+    assert len(torn) <= 1, "the victim's last"
+
+
+def test_records_by_a_text_that_they_hold(results):
+    for record in (ONE, TWO, {"config_id": "abc", "seed": 0, "status": "ok"}):
+        results.append(record)
+    assert list(results.holding("abc")) == [{"config_id": "abc", "seed": 0, "status": "ok"}]
+    assert results.find(config_id="abc", seed=0) and not results.find(config_id="ab", seed=0)
+    assert results.find(config_id=None, level=1) == ONE, "a field that is not there"
+
+
+def test_a_disk_that_takes_a_line_in_pieces(results, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, line: write(handle, line[:7]))
+    results.append(TWO)
+    assert list(results) == [TWO]
+
+
+def test_a_disk_that_is_full_is_said(results, monkeypatch):
+    def full(handle, line):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(GltError, match=r"cannot write the results .*No space left on device"):
+        results.append(ONE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Protocol
 
 import torch
@@ -16,7 +17,7 @@ from glt.errors import GltError
 from glt.forward import Forward
 from glt.losses import DistilNodes, Loss, distilled
 from glt.problem import Cost, Problem
-from glt.registry import build, checked
+from glt.registry import build, checked, spec_of
 from glt.reweight import check_reweights
 from glt.schedules.level import Level
 from glt.selection import Selection
@@ -128,7 +129,8 @@ class ChoosesEdges(Taught):
         blend = tuple(_seeded(build("scorers", other), problem.seed) for other in selection.blend)
         selection = replace(selection, blend=blend)
         if not self._look(selection):
-            return selection.score(problem.edges, scorer, problem.data), []
+            spec = {"scorer": spec_of(scorer), "selection": spec_of(selection)}
+            return problem.remembered(spec, partial(selection.score, problem.edges, scorer, problem.data)), []
         model = problem.model_at(problem.dense.state)
         return selection.score(problem.edges, scorer, problem.data, model), [problem.dense]
 

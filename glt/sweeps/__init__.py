@@ -1,0 +1,1 @@
+"""Sweeps: a grid of experiments, run by many workers at once."""

@@ -1,0 +1,122 @@
+"""Units: what one worker does at a time, which of them are done, and in what order they go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from glt.pipeline import Run, levels_of
+from glt.registry import spec_of
+from glt.results import Results
+from glt.shared import Shared
+from glt.sweeps.grid import Grid
+
+
+@dataclass(frozen=True)
+class Unit:
+    """All levels of one seed of an experiment, with their controls: iterative searches need them together.
+
+    Attributes:
+        label: what the experiment is called.
+        run: the experiment with this seed alone, and where its results live.
+        trains_dense: whether it is the first that needs its dense training; the others find it.
+    """
+
+    label: str
+    run: Run
+    trains_dense: bool = True
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        return self.run.config.seeds[0]
+
+    @property
+    def name(self) -> str:
+        """Tells it from every other unit; fit for a file."""
+        return f"{self.run.config.id}-seed{self.seed}"
+
+    @property
+    def levels(self) -> list[int]:
+        """Numbers of its levels, dense (0) first."""
+        return [0, *(level.number for level in levels_of(self.run.config))]
+
+    @property
+    def controls(self) -> list[dict[str, Any]]:
+        """Specifications of its controls."""
+        return [spec_of(piece) for piece in self.run.config.controls]
+
+    @property
+    def dense_key(self) -> str:
+        """The same for units that share a dense training."""
+        spec = self.run.config.spec()
+        return json.dumps([spec["dataset"], spec["backbone"], spec["train"], self.seed])
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs it takes, about: searches that stop early, or train in other ways, take others."""
+        config = self.run.config
+        each, strategy, levels = config.train.epochs, config.strategy, self.levels[1:]
+        rounds = levels[-1] if levels and strategy.iterative else len(levels)
+        trainings = len(levels)
+        if getattr(strategy, "soft_masks", False):
+            masks = rounds * (getattr(strategy, "mask_epochs", None) or each)
+        else:
+            trainings, masks = rounds, 0
+        trainings += len(levels) * len(config.controls) + self.trains_dense
+        return trainings * each + masks
+
+
+def units_of(grid: Grid, out: Path) -> list[Unit]:
+    """One unit per experiment and seed, in the grid's order."""
+    folder = out / grid.name
+    results, shared = Results(folder / "results.jsonl"), Shared(folder / "shared")
+    return [
+        Unit(point.label, Run(replace(point.config, seeds=(seed,)), results, folder / point.config.id, shared))
+        for point in grid.points
+        for seed in point.config.seeds
+    ]
+
+
+def finished(units: Sequence[Unit], ends: Results) -> set[str]:
+    """Names of the units of which nothing is left to do.
+
+    Args:
+        units: of one sweep.
+        ends: its :func:`end` lines: a control that is not possible has no record, so records alone do not say that a
+            unit with controls is done.
+    """
+    if not units:
+        return set()
+    there = {
+        (record["config_id"], record["seed"], record["level"])
+        for record in units[0].run.results
+        if record.get("status") == "ok" and not record.get("control")
+    }
+    said = {
+        (end.get("unit"), json.dumps(spec)) for end in ends if end.get("status") == "ok" for spec in end["controls"]
+    }
+    return {
+        unit.name
+        for unit in units
+        if all((unit.run.config.id, unit.seed, level) in there for level in unit.levels)
+        and all(unit.run.path(unit.seed, level).exists() for level in unit.levels)
+        and all((unit.name, json.dumps(spec)) in said for spec in unit.controls)
+    }
+
+
+def in_order(units: Iterable[Unit], cost: Callable[[Unit], float]) -> list[Unit]:
+    """First a unit of every dense training, then those that find theirs; of each, the longest first.
+
+    The order decides when the last worker ends, never what is found.
+    """
+    longest = sorted(units, key=cost, reverse=True)
+    seen: set[str] = set()
+    ordered = []
+    for unit in longest:
+        ordered.append(replace(unit, trains_dense=unit.dense_key not in seen))
+        seen.add(unit.dense_key)
+    return sorted(ordered, key=lambda unit: not unit.trains_dense)
