@@ -10,6 +10,7 @@ from glt.commands.controls import controls
 from glt.commands.cost import cost
 from glt.commands.export import export
 from glt.commands.list import list_
+from glt.commands.report import report
 from glt.commands.run import run
 from glt.commands.show import show
 from glt.commands.sparsify import sparsify
@@ -28,7 +29,7 @@ def cli() -> None:
     """
 
 
-for command in (run, list_, show, verify, controls, sparsify, export, cost):
+for command in (run, list_, show, verify, controls, sparsify, export, cost, report):
     cli.add_command(command)
 
 
