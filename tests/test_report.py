@@ -103,7 +103,9 @@ def test_controls_are_rows_beside_their_ticket_with_a_verdict():
 def test_controls_of_another_program_are_shown_without_a_verdict():
     foreign = {k: v for k, v in control("random", 10, 0, 0.7).items() if not k.startswith(("ticket_", "control_spec"))}
     rows, verdicts = rows_of([record(10, 0, 0.8), foreign])
-    assert verdicts == [] and one(rows, kind="control")["control"] == "random" and one(rows, kind="ticket")["best"] is None
+    assert (
+        verdicts == [] and one(rows, kind="control")["control"] == "random" and one(rows, kind="ticket")["best"] is None
+    )
 
 
 def test_a_grid_says_which_sparsities_were_asked_for():

@@ -1,10 +1,11 @@
-"""The report in a real headless Chromium, without a network: no errors, and everything works by mouse, key and touch."""
+"""The report in a real headless Chromium, without a network: no errors; it works by mouse, key and touch."""
 
 import csv
 import json
 import re
 import shutil
 from contextlib import contextmanager
+from itertools import pairwise
 
 import pytest
 from cli_runs import finished, tiny
@@ -14,7 +15,9 @@ from glt.report.make import report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright to test the page in a browser")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here to test the page in, e.g. apt install chromium")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium here to test the page in, e.g. apt install chromium"
+)
 
 DESKTOP = {"viewport": {"width": 1300, "height": 900}, "color_scheme": "light"}
 PHONE = {"viewport": {"width": 390, "height": 480}, "color_scheme": "light", "is_mobile": True, "has_touch": True}
@@ -168,7 +171,7 @@ def test_by_keyboard_alone(browser, page_file):
         )
         assert len(names) > 30 and all(name.strip() for name in names)
         levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map(h => +h.tagName[1])")
-        assert levels[0] == 1 and all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+        assert levels[0] == 1 and all(b - a <= 1 for a, b in pairwise(levels))
         assert all(page.locator(part).count() == 1 for part in ("header", "main", "footer", "nav"))
 
 

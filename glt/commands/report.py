@@ -29,10 +29,11 @@ def report(paths: tuple[Path, ...], output: Path, title: str, root: Path | None,
     glt report benchmarks/results/accuracy.jsonl -o accuracy.html
     """  # noqa: D301 - click reads the backspace
     from glt.report.make import report as make
+    from glt.report.render import finite
 
     found = make(paths or (Path("runs"),), output, title, root)
     if as_json:
-        click.echo(json.dumps({"output": str(output), "rows": found.rows, "verdicts": found.verdicts}))
+        click.echo(json.dumps(finite({"output": str(output), "rows": found.rows, "verdicts": found.verdicts})))
         return
     records = sum(found.files.values())
     click.echo(f"{output}: {len(found.rows)} rows of {records} records in {len(found.files)} file(s)")

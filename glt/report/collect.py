@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections import defaultdict
@@ -13,18 +12,26 @@ from typing import Any
 
 from glt.errors import GltError
 from glt.paired import compare_levels, label
-from glt.registry import build
+from glt.report.describe import NAMES, asked, describe, experiment_of
 from glt.results import Record, Results
 from glt.summary import Row, summarise
 
-NAMES = ("dataset", "backbone", "method")
 NEEDED = ("test", "graph_sparsity", "weight_sparsity")
 """Without these a record says nothing here; what is missing of the others is left empty."""
 
 SPENT = (
-    ("params", "macs", "macs_dense", "ticket_bytes", "latency_ms", "latency_dense_ms")
-    + ("search_s", "search_epochs", "peak_mb", "avg_degree", "isolated")
-)  # fmt: skip
+    "params",
+    "macs",
+    "macs_dense",
+    "ticket_bytes",
+    "latency_ms",
+    "latency_dense_ms",
+    "search_s",
+    "search_epochs",
+    "peak_mb",
+    "avg_degree",
+    "isolated",
+)
 """Numbers of a record whose mean over seeds a row carries, where they are there."""
 
 
@@ -106,73 +113,6 @@ def _number(value: Any) -> float | None:
     return float(value) if real and math.isfinite(value) else None
 
 
-def experiment_of(record: Record) -> str:
-    """What tells experiments apart: the config, whichever of its schedule's levels were asked for.
-
-    Of a dense record only what the dense training depends on, so that experiments share it.
-    """
-    config: Mapping[str, Any] = record.get("config") or {}
-    if not config:
-        return json.dumps([record.get("config_id"), *(record[name] for name in NAMES)])
-    parts = {part: value for part, value in config.items() if part not in ("config_id", "seed", "level")}
-    if not record["level"] and not record.get("control"):
-        parts = {part: value for part, value in parts.items() if part not in ("strategy", "schedule")}
-    elif isinstance(parts.get("schedule"), dict):
-        parts["schedule"] = {key: value for key, value in parts["schedule"].items() if key != "levels"}
-    return json.dumps(parts, sort_keys=True)
-
-
-def describe(record: Record) -> dict[str, Any]:
-    """What a reader tells its experiment by: dataset, backbone, method, scorer, track and options."""
-    dense = not record["level"] and not record.get("control")
-    return {
-        "dataset": record["dataset"],
-        "backbone": record["backbone"],
-        "method": "dense" if dense else record["method"],
-        "scorer": "" if dense else _scorer(record),
-        "track": "" if dense else str(record.get("track") or ""),
-        "options": _options(record, dense),
-    }
-
-
-def _section(record: Record, part: str) -> dict[str, Any]:
-    section = (record.get("config") or {}).get(part)
-    return section if isinstance(section, dict) else {"name": section} if isinstance(section, str) else {}
-
-
-def _scorer(record: Record) -> str:
-    """The name of the edge scorer, the strategy's default where the config leaves it out."""
-    spec = _section(record, "strategy")
-    scorer: Any = spec.get("scorer")
-    if scorer is None and spec:
-        try:
-            scorer = getattr(build("strategies", spec), "scorer", None)
-        except GltError:  # a strategy of another version, or a user's own
-            return ""
-    if isinstance(scorer, Mapping):
-        return _said(scorer)
-    return str(getattr(scorer, "name", scorer) or "")
-
-
-def _options(record: Record, dense: bool) -> list[str]:
-    """Options away from their defaults that the other columns do not show."""
-    shown = {"strategy": ("name", "scorer", "distil"), "schedule": ("levels",)}
-    said = []
-    for part in ("dataset", "backbone", "train", *(() if dense else ("strategy", "schedule"))):
-        options = {k: v for k, v in _section(record, part).items() if k not in shown.get(part, ("name",))}
-        if part == "schedule" and options.get("name") in ("geometric", "grid", "oneshot"):
-            options = {"schedule": options["name"]} if options["name"] != "geometric" else {}
-        said += [f"{key} {_said(value)}" for key, value in options.items()]
-    return said
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, Mapping):
-        others = ", ".join(f"{key} {_said(item)}" for key, item in value.items() if key != "name")
-        return f"{value.get('name', '')} ({others})".strip() if others else str(value.get("name", ""))
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def rows_of(records: Iterable[Record]) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """A row per experiment, level and control, and a verdict per level that has controls.
 
@@ -208,9 +148,15 @@ def rows_of(records: Iterable[Record]) -> tuple[list[dict[str, Any]], list[tuple
                 ticket["best"] = best
                 about = [*(ticket[part] for part in (*NAMES, "scorer")), *ticket["options"], f"level {level}"]
                 verdicts.append((", ".join(filter(None, about)), sentence))
-    rows.sort(key=lambda r: (*(r[n] for n in ("dataset", "backbone")), r["kind"] != "dense", r["method"], r["scorer"],
-                             r["track"], r["options"], r["level"], r["kind"] == "control", -(r["test"] or 0)))  # fmt: skip
+    rows.sort(key=_place)
     return rows, verdicts
+
+
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Where a row stands: dense first, a ticket's controls below it, the best first."""
+    where = (row["dataset"], row["backbone"], row["kind"] != "dense")
+    which = (row["method"], row["scorer"], row["track"], row["options"], row["experiment"])
+    return (*where, *which, row["level"], row["kind"] == "control", -row["test"])
 
 
 def _label(record: Record) -> str:
@@ -246,7 +192,7 @@ def _row(key: str, control: str, level: int, group: list[Record], dense: Mapping
         "low": made.low if level and made.seeds > 2 else None,
         "high": made.high if level and made.seeds > 2 else None,
         "densities": made.densities,
-        "grid": None if control else _asked(last, level),
+        "grid": None if control else asked(last, level),
         "best": None,
         "at_graph": made.graph_sparsity,
         "at_weight": made.weight_sparsity,
@@ -286,18 +232,6 @@ def _densities(record: Record) -> dict[str, float]:
     given = record.get("densities")
     numbers = {str(k): _number(v) for k, v in given.items()} if isinstance(given, dict) else {}
     return {name: value for name, value in numbers.items() if value is not None}
-
-
-def _asked(record: Record, level: int) -> list[float] | None:
-    """The (graph, weight) sparsities of a level of a grid."""
-    spec = _section(record, "schedule")
-    if spec.get("name") != "grid" or not level:
-        return None
-    try:
-        levels = {made.number: made for made in build("schedules", spec)}
-    except GltError:
-        return None
-    return [levels[level].graph_sparsity, levels[level].weight_sparsity] if level in levels else None
 
 
 def _verdicts(records: Sequence[Record]) -> Iterator[tuple[int, dict[str, Any], str]]:

@@ -16,7 +16,7 @@ from glt.datasets.files import cache_dir
 from glt.edges import PrunableEdges
 from glt.errors import DataUnavailable, GltError
 from glt.registry import build
-from glt.report.collect import describe, experiment_of
+from glt.report.describe import describe, experiment_of
 from glt.results import Record
 from glt.ticket import Ticket
 
@@ -30,7 +30,9 @@ BINS = (0, 1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 100, 200, 500, 1000)
 """Where the bins of a degree distribution begin."""
 
 
-def pictures(records: Iterable[tuple[Path, Record]], root: Path | None = None) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def pictures(
+    records: Iterable[tuple[Path, Record]], root: Path | None = None
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """A picture of every experiment whose tickets lie beside its records, and why others have none, by experiment.
 
     Nothing is downloaded: graphs come from ``root``, ``$GLT_DATA`` or what was downloaded before.
@@ -40,7 +42,7 @@ def pictures(records: Iterable[tuple[Path, Record]], root: Path | None = None) -
         root: where dataset files are.
 
     Returns:
-        JSON-able mappings: what :func:`~glt.report.collect.describe` says, ``experiment``, ``seed``, ``bins``,
+        JSON-able mappings: what :func:`~glt.report.describe.describe` says, ``experiment``, ``seed``, ``bins``,
         ``before`` (percent of nodes in each bin), ``after`` (by level), ``isolated`` (nodes, by level; 0 is before) and
         ``graph``: ``x``, ``y``, ``label``, ``edges`` (pairs of places) and ``kept`` (by level, 0 or 1 for each edge).
     """
@@ -156,7 +158,7 @@ def neighbourhood(pairs: np.ndarray, num_nodes: int, most: int = MOST_NODES, can
     """Nodes, sorted, that show something: all within some hops of a node, without a hub that would hide the rest.
 
     Of the balls around evenly spaced centres that have ``most`` / 2 to ``most`` nodes, the one whose largest degree is
-    least, then the largest; where there are none, the largest smaller one; where even one hop is too many, a part of it.
+    least, then the largest; where there are none, the largest smaller one; where one hop is too many, a part of it.
     ``pairs`` is int [2, edges]. O(edges + candidates x most).
     """
     ends = np.concatenate([pairs, pairs[::-1]], axis=1)
