@@ -1,4 +1,4 @@
-"""The command line: ``glt run``, ``list``, ``show``, ``verify``, ``controls``, ``sparsify``, ``export``, ``cost``."""
+"""The command line: ``glt run``, ``list``, ``show``, ``verify``, ``controls``, ``report`` and others, one file each."""
 
 from __future__ import annotations
 

@@ -76,6 +76,8 @@ def board():
         for seed in range(3)
     ]
     records += [control(name, 10, seed, test) for name, test in (("random", 0.79), ("mlp", 0.6)) for seed in range(3)]
+    for each in records[3:6]:
+        each |= {"latency_ms": 2.5, "latency_dense_ms": 8.0}
     other = changed({"dataset": {"name": "<img src=x onerror=alert(1)>"}}, dataset="<img src=x onerror=alert(1)>")
     return records + [record(level, seed, 0.7, **other) for level in (0, 5) for seed in range(2)]
 

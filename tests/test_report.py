@@ -114,6 +114,23 @@ def test_a_grid_says_which_sparsities_were_asked_for():
     assert [row["grid"] for row in rows] == [[0.2, 0.9], [0.4, 0.5], None] and rows[0]["options"] == ["schedule grid"]
 
 
+def test_what_glt_bench_measured_stands_beside_the_ticket(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    timed = {"benchmark": "latency", "target": "runs/c0ffee000000/seed0/level05.safetensors", "hops": None}
+    said = [
+        ("compact", 9.0, None),
+        ("compact", 2.0, None),
+        ("dense", 8.0, None),
+        ("compact", 1.0, 2),
+        ("pyg", 7.0, None),
+    ]
+    write(Path("runs/results.jsonl"), [record(0, 0, 0.8), record(5, 0, 0.8), record(10, 0, 0.8)])
+    write(Path("runs/bench.jsonl"), [{**timed, "variant": name, "ms": ms, "hops": hops} for name, ms, hops in said])
+    found = collect([Path("runs")])
+    assert [(r["latency_ms"], r["latency_dense_ms"]) for r in found.rows] == [(None, None), (2, 8), (None, None)]
+    assert found.passed_over == 0
+
+
 @pytest.mark.parametrize(
     "bad",
     [

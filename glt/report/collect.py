@@ -13,6 +13,7 @@ from typing import Any
 from glt.errors import GltError
 from glt.paired import compare_levels, label
 from glt.report.describe import NAMES, asked, describe, experiment_of
+from glt.report.latency import is_latency, latencies, with_latencies
 from glt.results import Record, Results
 from glt.summary import Row, summarise
 
@@ -55,13 +56,14 @@ class Collected:
 
 
 def collect(paths: Sequence[Path]) -> Collected:
-    """Read the records of JSONL files, and of those in folders however deep.
+    """Read the records of JSONL files, and of those in folders however deep; glt bench's go to the tickets they are of.
 
     Raises:
         GltError: a path that is not there, or no finished record in any of them.
     """
     found: list[tuple[Path, Record]] = []
     files: dict[str, int] = {}
+    timed: list[Record] = []
     passed_over = 0
     for path in _files(paths):
         usable = 0
@@ -69,6 +71,8 @@ def collect(paths: Sequence[Path]) -> Collected:
             if _usable(record):
                 found.append((path.parent, record))
                 usable += record["status"] == "ok"
+            elif is_latency(record):
+                timed.append(record)
             else:
                 passed_over += 1
         if usable:
@@ -76,8 +80,8 @@ def collect(paths: Sequence[Path]) -> Collected:
     if not files:
         where = ", ".join(map(str, paths))
         raise GltError(f"there are no finished records in {where}: glt run makes some (runs/<name>/results.jsonl)")
-    records = [record for _, record in found]
-    rows, verdicts = rows_of(records)
+    found = with_latencies(found, latencies(timed))
+    rows, verdicts = rows_of(record for _, record in found)
     finished = [(folder, record) for folder, record in found if record["status"] == "ok"]
     return Collected(rows, verdicts, files, finished, passed_over)
 

@@ -1,5 +1,6 @@
 "use strict";
-// The table, the filters and the theme; figures.js draws. Text from records is only ever set as text, never as HTML.
+// The table, the filters and the theme; draw.js draws the figures.
+// Text from records is only ever set as text, never as HTML.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const element = id => document.getElementById(id);
@@ -42,19 +43,35 @@ const COLUMNS = [
   { key: "graph", title: "Edges removed, %", number: true, show: row => points(row.graph) },
   { key: "weight", title: "Weights removed, %", number: true, show: row => points(row.weight) },
   { key: "test", title: "Test, %", number: true, show: mean },
-  { key: "difference", title: "\u2212 dense", number: true, show: row => gap(row.difference, row.low, row.high) },
-  { key: "best", title: "\u2212 best control", number: true, use: some("best"), value: row => row.best?.difference ?? null,
-    show: row => (row.best ? gap(row.best.difference, row.best.low, row.best.high) : ""), tip: row => row.best?.name },
-  { key: "seeds", title: "Seeds", number: true, show: row => row.seeds + (row.failed ? ` (${row.failed} failed)` : "") },
+  { key: "difference", title: "\u2212 dense", number: true, show: row => gap(row.difference, row.low, row.high) }, {
+    key: "best",
+    title: "\u2212 best control",
+    number: true,
+    use: some("best"),
+    value: row => row.best?.difference ?? null,
+    show: row => (row.best ? gap(row.best.difference, row.best.low, row.best.high) : ""),
+    tip: row => row.best?.name
+  },
+  { key: "seeds", title: "Seeds", number: true, show: row => row.seeds + (row.failed ? ` (${row.failed} failed)` :
+      "") },
   { key: "val", title: "Validation, %", number: true, show: row => points(row.val) },
   { key: "last", title: "Last epoch, %", number: true, show: row => points(row.last), use: some("last") },
   { key: "search_x", title: "Search, \u00d7 dense", number: true, show: row => times(row.search_x) },
   { key: "params", title: "Parameters", number: true, show: row => whole(row.params) },
-  { key: "macs", title: "MACs", number: true, use: some("macs"), show: row => whole(row.macs) },
-  { key: "latency_ms", title: "Latency, ms", number: true, use: some("latency_ms"),
-    show: row => (row.latency_ms === null ? "" : row.latency_ms.toPrecision(3)) },
-  { key: "options", title: "Options", wide: true, use: DATA.rows.some(row => row.options.length),
-    value: row => row.options.join(", ") || null, tip: row => row.options.join(", ") },
+  { key: "macs", title: "MACs", number: true, use: some("macs"), show: row => whole(row.macs) }, {
+    key: "latency_ms",
+    title: "Latency, ms",
+    number: true,
+    use: some("latency_ms"),
+    show: row => (row.latency_ms === null ? "" : row.latency_ms.toPrecision(3))
+  }, {
+    key: "options",
+    title: "Options",
+    wide: true,
+    use: DATA.rows.some(row => row.options.length),
+    value: row => row.options.join(", ") || null,
+    tip: row => row.options.join(", ")
+  },
 ].filter(column => column.use !== false);
 const FILTERS = ["dataset", "backbone", "method", "scorer", "track", "level"];
 const TEACHER = { all: "all nodes", held_out: "held-out", none: "none" };
@@ -72,10 +89,12 @@ function shown() {
   const rows = DATA.rows.filter(row => {
     if (row.kind === "control" && !state.controls) return false;
     for (const [key, wanted] of Object.entries(state.picked)) {
-      if (row.kind === "dense" && !["dataset", "backbone"].includes(key)) continue;  // what all others are measured by
+      if (row.kind === "dense" && !["dataset", "backbone"].includes(key))
+    continue; // what all others are measured by
       if (wanted && String(row[key]) !== wanted) return false;
     }
-    const text = [row.dataset, row.backbone, row.method, row.control, row.scorer, row.track, ...row.options].join(" ").toLowerCase();
+    const text = [row.dataset, row.backbone, row.method, row.control, row.scorer, row.track, ...row.options].join(
+      " ").toLowerCase();
     return words.every(word => text.includes(word));
   });
   const column = COLUMNS.find(column => column.key === state.sort);
@@ -83,7 +102,7 @@ function shown() {
   const sign = state.down ? -1 : 1;
   return rows.sort((a, b) => {
     const [one, other] = [value(a, column), value(b, column)];
-    if (one === null || other === null) return (one === null) - (other === null);  // what is unknown comes last
+    if (one === null || other === null) return (one === null) - (other === null); // what is unknown comes last
     return sign * (column.number ? one - other : String(one).localeCompare(String(other)));
   });
 }
@@ -116,7 +135,8 @@ function drawTable() {
     }
     body.append(line);
   }
-  if (!rows.length) body.append(make("tr", {}, make("td", { colspan: COLUMNS.length }, "No row is left by the filters.")));
+  if (!rows.length) body.append(make("tr", {}, make("td", { colspan: COLUMNS.length },
+    "No row is left by the filters.")));
   element("table").tBodies[0].replaceWith(body);
   for (const head of element("table").tHead.rows[0].cells) {
     if (head.dataset.key !== state.sort) head.removeAttribute("aria-sort");
@@ -130,28 +150,43 @@ let waiting = 0;
 function update() {
   drawTable();
   clearTimeout(waiting);
-  waiting = setTimeout(() => drawFigures(shown()), 100);  // not at every key
+  waiting = setTimeout(() => drawFigures(shown()), 100); // not at every key
 }
 
 function drawFilters() {
   const form = element("filters");
   for (const key of FILTERS) {
     const column = COLUMNS.find(column => column.key === key);
-    const values = [...new Set(DATA.rows.filter(row => row.kind !== "dense").map(row => row[key]))].filter(v => v !== "" && v !== null);
-    if (key === "dataset" || key === "backbone") DATA.rows.forEach(row => values.includes(row[key]) || values.push(row[key]));
+    const values = [...new Set(DATA.rows.filter(row => row.kind !== "dense").map(row => row[key]))].filter(v => v !==
+      "" && v !== null);
+    if (key === "dataset" || key === "backbone") DATA.rows.forEach(row => values.includes(row[key]) || values.push(
+      row[key]));
     if (!column || values.length < 2) continue;
     values.sort((a, b) => (column.number ? a - b : String(a).localeCompare(String(b))));
-    const select = make("select", { name: key, onchange: () => { state.picked[key] = select.value; update(); } });
+    const select = make("select", { name: key, onchange: () => { state.picked[key] = select.value;
+        update(); } });
     select.append(make("option", { value: "" }, "all"));
-    for (const each of values) select.append(make("option", { value: each }, (key === "track" && TEACHER[each]) || String(each)));
+    for (const each of values) select.append(make("option", { value: each }, (key === "track" && TEACHER[each]) ||
+      String(each)));
     form.append(make("label", {}, column.title, select));
   }
-  const text = make("input", { type: "search", name: "text", autocomplete: "off", spellcheck: "false",
-    oninput: () => { state.text = text.value; update(); } });
+  const text = make("input", {
+    type: "search",
+    name: "text",
+    autocomplete: "off",
+    spellcheck: "false",
+    oninput: () => { state.text = text.value;
+      update(); }
+  });
   form.append(make("label", {}, "Search", text));
   if (DATA.rows.some(row => row.kind === "control")) {
-    const box = make("input", { type: "checkbox", name: "controls", checked: "",
-      onchange: () => { state.controls = box.checked; update(); } });
+    const box = make("input", {
+      type: "checkbox",
+      name: "controls",
+      checked: "",
+      onchange: () => { state.controls = box.checked;
+        update(); }
+    });
     form.append(make("label", { class: "check" }, box, "Controls"));
   }
   form.append(make("button", { type: "reset" }, "Reset"));
@@ -165,8 +200,14 @@ function drawFilters() {
 function drawTiles() {
   const count = key => new Set(DATA.rows.filter(row => row.kind === "ticket").map(row => row[key])).size;
   const seeds = [...new Set(DATA.rows.map(row => row.seeds))].sort((a, b) => a - b);
-  const tiles = { Datasets: count("dataset"), Backbones: count("backbone"), Methods: count("method"), Experiments: count("experiment"),
-    "Seeds a row": seeds.length > 1 ? `${seeds[0]} to ${seeds.at(-1)}` : seeds[0], Records: whole(DATA.records) };
+  const tiles = {
+    Datasets: count("dataset"),
+    Backbones: count("backbone"),
+    Methods: count("method"),
+    Experiments: count("experiment"),
+    "Seeds a row": seeds.length > 1 ? `${seeds[0]} to ${seeds.at(-1)}` : seeds[0],
+    Records: whole(DATA.records)
+  };
   for (const [name, text] of Object.entries(tiles)) {
     element("tiles").append(make("div", {}, make("dt", {}, name), make("dd", {}, String(text))));
   }
@@ -177,16 +218,25 @@ function drawVerdicts() {
   for (const [about, sentence] of DATA.verdicts) {
     list.append(make("div", {}, make("dt", {}, about), make("dd", {}, sentence)));
   }
-  if (!DATA.verdicts.length) list.replaceWith(make("p", { class: "why" }, "No controls recorded: run glt controls on the tickets."));
+  if (!DATA.verdicts.length) list.replaceWith(make("p", { class: "why" },
+    "No controls recorded: run glt controls on the tickets."));
 }
 
 function drawSources() {
-  const said = (name, values) => values?.length && element("sources").append(make("p", {}, `${name}: ${values.join(", ")}`));
+  const said = (name, values) => values?.length && element("sources").append(make("p", {},
+    `${name}: ${values.join(", ")}`));
   const made = DATA.made;
   said("Records", Object.entries(DATA.files).map(([file, count]) => `${file} (${count})`));
   said("Made on", made.records_device);
-  said("With", [["glt", "glt"], ["torch", "torch"], ["PyG", "pyg"], ["Python", "python"], ["commit", "commit"]]
-    .filter(([, key]) => made[`records_${key}`]?.length).map(([name, key]) => `${name} ${made[`records_${key}`].join(", ")}`));
+  said("With", [
+      ["glt", "glt"],
+      ["torch", "torch"],
+      ["PyG", "pyg"],
+      ["Python", "python"],
+      ["commit", "commit"]
+    ]
+    .filter(([, key]) => made[`records_${key}`]?.length).map(([name, key]) =>
+      `${name} ${made[`records_${key}`].join(", ")}`));
   if (DATA.passed_over) said("Passed over", [`${DATA.passed_over} lines that are no records of a point`]);
   said("This page", [`glt report ${made.glt}; figures by plotly.js ${Plotly.version} (MIT licence)`]);
 }
@@ -197,9 +247,13 @@ function download(name, type, text) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-const RAW = ["kind", "dataset", "backbone", "method", "control", "scorer", "track", "options", "level", "graph", "weight", "metric",
-  "seeds", "failed", "val", "test", "spread", "last", "difference", "low", "high", "search_x", "seconds_x", "search_s",
-  "search_epochs", "params", "macs", "macs_dense", "latency_ms", "latency_dense_ms", "ticket_bytes", "peak_mb", "avg_degree", "isolated"];
+const RAW = ["kind", "dataset", "backbone", "method", "control", "scorer", "track", "options", "level", "graph",
+  "weight", "metric",
+  "seeds", "failed", "val", "test", "spread", "last", "difference", "low", "high", "search_x", "seconds_x",
+  "search_s",
+  "search_epochs", "params", "macs", "macs_dense", "latency_ms", "latency_dense_ms", "ticket_bytes", "peak_mb",
+  "avg_degree", "isolated"
+];
 
 /** One cell; text that a spreadsheet would take for a formula is quoted by an apostrophe. */
 function csvCell(value) {
@@ -208,7 +262,8 @@ function csvCell(value) {
   return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-const csv = rows => [RAW, ...rows.map(row => RAW.map(key => (key === "options" ? row.options.join(", ") : row[key])))].map(line => line.map(csvCell).join(",")).join("\n") + "\n";
+const csv = rows => [RAW, ...rows.map(row => RAW.map(key => (key === "options" ? row.options.join(", ") : row[key])))]
+  .map(line => line.map(csvCell).join(",")).join("\n") + "\n";
 
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
@@ -231,7 +286,8 @@ drawFilters();
 drawVerdicts();
 drawSources();
 element("csv").addEventListener("click", () => download("glt.csv", "text/csv", csv(shown())));
-element("json").addEventListener("click", () => download("glt.json", "application/json", JSON.stringify(shown(), null, 1)));
+element("json").addEventListener("click", () => download("glt.json", "application/json", JSON.stringify(shown(), null,
+  1)));
 element("theme").addEventListener("click", () => setTheme(isDark() ? "light" : "dark"));
 element("setting").addEventListener("change", () => drawFigures(shown()));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showTheme);

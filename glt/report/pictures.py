@@ -17,6 +17,7 @@ from glt.edges import PrunableEdges
 from glt.errors import DataUnavailable, GltError
 from glt.registry import build
 from glt.report.describe import describe, experiment_of
+from glt.report.latency import ticket_file
 from glt.results import Record
 from glt.ticket import Ticket
 
@@ -64,7 +65,7 @@ def _tickets(records: Iterable[tuple[Path, Record]]) -> list[tuple[dict[str, Any
         name = record.get("config_id")
         if record.get("control") or not record["level"] or not isinstance(name, str) or not re.fullmatch(r"\w+", name):
             continue
-        path = folder / name / f"seed{record['seed']}" / f"level{record['level']:02d}.safetensors"
+        path = ticket_file(folder, record)
         if path.is_file():
             key = experiment_of(record)
             found[key][record["seed"]][record["level"]] = path

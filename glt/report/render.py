@@ -29,7 +29,7 @@ def render(data: dict[str, Any], title: str) -> str:
     Raises:
         GltError: plotly is not installed.
     """
-    own = "\n".join(_part(name) for name in ("figures.js", "page.js"))
+    own = "\n".join(_part(name) for name in ("look.js", "figures.js", "draw.js", "page.js"))
     scripts = {"plotly": script_text(plotly()), "script": script_text(own)}
     hashes = " ".join(f"'sha256-{_sha256(text)}'" for text in scripts.values())
     parts = {
