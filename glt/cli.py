@@ -12,6 +12,7 @@ from glt.commands.cost import cost
 from glt.commands.export import export
 from glt.commands.leaderboard import leaderboard
 from glt.commands.list import list_
+from glt.commands.report import report
 from glt.commands.results import results
 from glt.commands.run import run
 from glt.commands.show import show
@@ -32,7 +33,7 @@ def cli() -> None:
     """
 
 
-for command in (run, sweep, list_, show, verify, controls, sparsify, export, cost, bench, results, leaderboard):
+for command in (run, sweep, list_, show, verify, controls, sparsify, export, cost, bench, results, leaderboard, report):
     cli.add_command(command)
 
 

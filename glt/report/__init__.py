@@ -1,0 +1,1 @@
+"""The report: records and tickets as one page that needs no network."""
