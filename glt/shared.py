@@ -20,6 +20,7 @@ from glt.files import atomic
 from glt.kernels.choice import asked
 from glt.problem import Problem
 from glt.provenance import versions
+from glt.registry import spec_of
 from glt.ticket import Ticket
 from glt.train import FitResult
 
@@ -56,8 +57,9 @@ class Shared:
             ticket.save(path)
         return result
 
-    def scores(self, problem: Problem, spec: Any, make: Callable[[], Tensor]) -> Tensor:
-        """Edge scores (float [edges]) that depend on the graph and ``spec`` alone; ``make`` computes them."""
+    def scores(self, problem: Problem, pieces: tuple[Any, ...], make: Callable[[], Tensor]) -> Tensor:
+        """Edge scores (float [edges]) that depend on the graph and ``pieces`` alone; ``make`` computes them."""
+        spec = [spec_of(piece) for piece in pieces]
         path = self.folder / "scores" / f"{_key(problem, scores=spec)}.safetensors"
         with _alone(path):
             try:

@@ -125,7 +125,7 @@ def test_a_scorer_that_needs_a_model_gets_the_trained_dense_one(sbm, monkeypatch
     )
     p = problem(sbm)
     (ticket,) = tickets(p, {"name": "teddy", "scorer": "gradient", "weight": 0}, [Level(1, 0.5, 0.5)])
-    assert torch.equal(Forward(seen[0], sbm).evaluate(), p.dense.logits)
+    assert torch.equal(Forward(seen[-1], sbm).evaluate(), p.dense.logits)
     assert ticket.metrics["search_epochs"] == 2 * EPOCHS
 
 

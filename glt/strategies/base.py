@@ -17,7 +17,7 @@ from glt.errors import GltError
 from glt.forward import Forward
 from glt.losses import DistilNodes, Loss, distilled
 from glt.problem import Cost, Problem
-from glt.registry import build, checked, spec_of
+from glt.registry import build, checked
 from glt.reweight import check_reweights
 from glt.schedules.level import Level
 from glt.selection import Selection
@@ -129,8 +129,8 @@ class ChoosesEdges(Taught):
         blend = tuple(_seeded(build("scorers", other), problem.seed) for other in selection.blend)
         selection = replace(selection, blend=blend)
         if not self._look(selection):
-            spec = {"scorer": spec_of(scorer), "selection": spec_of(selection)}
-            return problem.remembered(spec, partial(selection.score, problem.edges, scorer, problem.data)), []
+            make = partial(selection.score, problem.edges, scorer, problem.data)
+            return problem.remembered((scorer, selection), make), []
         model = problem.model_at(problem.dense.state)
         return selection.score(problem.edges, scorer, problem.data, model), [problem.dense]
 
