@@ -1,7 +1,8 @@
 """The documents' tables and plots, made of the committed records: ``python benchmarks/tables.py [--check]``.
 
-Text between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in README.md and benchmarks/RESULTS.md is replaced by the table of
-that name. With ``--check`` nothing is written; the exit code is 1 when a document says anything else than the records.
+Text between ``<!-- NAME -->`` and ``<!-- /NAME -->`` in README.md, RESULTS.md or SPEED.md is replaced by the table of
+that name; each has one place. With ``--check`` nothing is written; the exit code is 1 when a document says anything
+else than the records.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from glt.tables import COLUMNS, cells, markdown
 
 HERE = Path(__file__).resolve().parent
 LATENCY = "latency.png"
-README, RESULTS = HERE.parent / "README.md", HERE / "RESULTS.md"
+DOCUMENTS = (HERE.parent / "README.md", HERE / "RESULTS.md", HERE / "SPEED.md")
 
 
 def accuracy(records: Sequence[Record]) -> str:
@@ -214,7 +215,7 @@ DETAILS: dict[str, Callable[[Found], str]] = {
     for place in PLACES
     for name, make in (("methods", compared.methods), ("parts", compared.parts))
 }
-"""What the README says of one kind of records, and of all methods; what RESULTS.md says of every place."""
+"""Tables of one kind of records, of all methods, and of every place."""
 
 
 def records_of(name: str) -> list[Record]:
@@ -228,26 +229,32 @@ def records_of(name: str) -> list[Record]:
 def documents(found: Found) -> dict[Path, str]:
     """Every document with its tables made anew."""
     made = {name: make(records_of(file)) for name, (file, make) in TABLES.items()}
-    made |= {name: make(found) for name, make in COMPARISONS.items()}
-    details = {name: make(found) for name, make in DETAILS.items()}
-    return {path: filled(path, tables) for path, tables in ((README, made), (RESULTS, details))}
+    made |= {name: make(found) for name, make in (COMPARISONS | DETAILS).items()}
+    return filled({path: path.read_text(encoding="utf-8") for path in DOCUMENTS}, made)
 
 
-def filled(path: Path, tables: Mapping[str, str]) -> str:
-    """The text of a document with every table in its place."""
-    text = path.read_text(encoding="utf-8")
+def filled(texts: Mapping[Path, str], tables: Mapping[str, str]) -> dict[Path, str]:
+    """The texts of documents with every table in its place.
+
+    Raises:
+        click.ClickException: a table without a place, or with several.
+    """
+    texts = dict(texts)
     for name, table in tables.items():
-        block = f"<!-- {name} -->\n{table}\n<!-- /{name} -->"
-        text, count = re.subn(rf"<!-- {name} -->.*?<!-- /{name} -->", lambda _, b=block: b, text, flags=re.DOTALL)
-        if count != 1:
-            raise click.ClickException(f"{path.name} needs one place for the table {name!r}, it has {count}")
-    return text
+        block, places = f"<!-- {name} -->\n{table}\n<!-- /{name} -->", 0
+        for path, text in texts.items():
+            place = rf"<!-- {name} -->.*?<!-- /{name} -->"
+            texts[path], count = re.subn(place, lambda _, b=block: b, text, flags=re.DOTALL)
+            places += count
+        if places != 1:
+            raise click.ClickException(f"the table {name!r} needs one place in the documents, it has {places}")
+    return texts
 
 
 @click.command()
 @click.option("--check", is_flag=True, help="Write nothing; fail when a document differs from the records.")
 def main(check: bool) -> None:
-    """Write the tables and plots of README.md and benchmarks/RESULTS.md."""
+    """Write the tables and plots of the documents."""
     controls = [r for r in Results(HERE / "results" / "controls.jsonl") if r.get("control")]
     found = Found(records_of("accuracy.jsonl"), controls)
     texts = documents(found)
