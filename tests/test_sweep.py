@@ -79,7 +79,7 @@ def place(out="runs", **options):
 def alone(tmp_path_factory):
     """The records of the sweep by one worker, in this process."""
     folder = tmp_path_factory.mktemp("alone")
-    tree = {**TREE, "base": {**BASE, "train": {"epochs": 80, "lr": 0.05}}}
+    tree = {**TREE, "base": {**BASE, "train": {"epochs": 300, "lr": 0.05}}}  # long enough to be caught at it
     grid = Grid.load(written(tree, folder / "it.yaml"))
     run_units(units_of(grid, folder / "runs"), Place(folder / "runs" / "it", "now"), "sequential")
     return folder / "it.yaml", steady(results(folder / "runs"))
@@ -365,7 +365,7 @@ def test_a_kill_and_an_interrupt_leave_the_same_records(main, alone):
     until(lambda: "a worker died (TerminatedWorkerError); running then: " in said.read_text(), process)
     before = until(lambda: len(list(results())) > 2 and running(status), process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    assert process.wait(60) == 130
+    assert process.wait(60) == 130, said.read_text()
     text = said.read_text()
     assert text.endswith("interrupted; run the same command again to go on\n") and "Traceback" not in text, text
     for worker in before.values():

@@ -81,7 +81,8 @@ def _bound_memory(limits: Limits) -> None:
 def main() -> None:
     """Read what is asked from stdin, write one JSON object to stdout."""
     asked = json.load(sys.stdin)
-    out, sys.stdout = sys.stdout, sys.stderr  # nobody else writes there
+    out = os.fdopen(os.dup(1), "w")  # nobody else writes there: libraries print to 1 too, below Python
+    os.dup2(2, 1)
     limits = Limits(**asked["limits"])
     _bound_memory(limits)
     try:
@@ -93,7 +94,8 @@ def main() -> None:
     except Exception as error:  # of code that was given what no test has thought of: never a traceback
         why = " ".join(str(error).split())[:200]
         said = {"error": f"it cannot be verified: {type(error).__name__} {why}", "exit_code": 2}
-    json.dump(said, out)
+    with out:
+        json.dump(said, out)
 
 
 if __name__ == "__main__":
