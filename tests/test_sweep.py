@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -358,7 +359,8 @@ def test_a_kill_and_an_interrupt_leave_the_same_records(main, alone):
     """One of two workers is killed; then the sweep is interrupted, and given again."""
     with open("said.txt", "w") as said:
         command = [sys.executable, "-m", "glt", "sweep", str(alone[0]), "--workers", "2"]
-        process = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True)
+        heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what a shell starts with & ignores it
+        process = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True, preexec_fn=heeding)
     status, said = Path("runs/it/status"), Path("said.txt")
     told = until(lambda: running(status), process)
     os.kill(next(iter(told.values()))["pid"], signal.SIGKILL)
