@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Protocol
 
@@ -40,19 +41,19 @@ class Choice(Protocol):
         ...
 
 
-class Whole:
+class Whole(ABC):
     """A granularity of whole groups: :meth:`groups` says which."""
 
     whole: ClassVar[bool] = True
     name: ClassVar[str]
 
+    @abstractmethod
     def groups(self, shapes: Mapping[str, torch.Size], device: torch.device) -> Groups:
         """The groups of parameters of these shapes, in the order of the layers; all else is kept.
 
         Raises:
             GltError: there is no group.
         """
-        raise NotImplementedError
 
     def masks(
         self,

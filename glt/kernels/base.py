@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 
-class Kernel:
+class Kernel(ABC):
     """One way to multiply a sparse CSR matrix with a dense one, outside autograd.
 
     The gradient is the same product with the transpose, so a kernel is only ever this function.
@@ -27,6 +28,7 @@ class Kernel:
     deterministic: ClassVar[tuple[str, ...]] = ("cpu",)
     requires: ClassVar[str] = ""
 
+    @abstractmethod
     def __call__(self, matrix: Tensor, dense: Tensor) -> Tensor:
         """``matrix @ dense``.
 
@@ -37,7 +39,6 @@ class Kernel:
         Returns:
             float [n, k].
         """
-        raise NotImplementedError
 
     def available(self) -> bool:
         """Whether what it :attr:`requires` is installed."""
