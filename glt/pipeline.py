@@ -36,7 +36,7 @@ class Run:
         config: the experiment.
         results: its JSONL file.
         folder: its ticket files, ``<folder>/seed0/level05.safetensors``.
-        shared: where dense trainings and scores are that other experiments need too, if any do.
+        shared: where dense trainings, scores and controls are that other experiments need too, if any do.
     """
 
     config: Config
@@ -240,7 +240,7 @@ def _controls(run: Run, problem: Problem, levels: list[Level]) -> Iterator[Recor
         if run.config.controls and record:
             path = run.path(problem.seed, level.number)
             subject = Subject(Ticket.load(path), str(path), record["ticket_sha256"], run.results)
-            yield from control(problem, subject, run.config.controls, teaching_of(run.config.strategy))
+            yield from control(problem, subject, run.config.controls, teaching_of(run.config.strategy), run.shared)
 
 
 def _save(run: Run, problem: Problem, level: Level, ticket: Ticket) -> Record:
