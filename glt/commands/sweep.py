@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--backend", default="loky", show_default=True, metavar="NAME", help="loky, ray, dask or sequential.")
 @click.option("--address", help="Of a Ray or Dask cluster that sees the same files (default: one is started here).")
 @click.option("--dry-run", is_flag=True, help="Print the plan and what it costs; train nothing.")
-@click.option("--calibrate", is_flag=True, help="Measure a few epochs where nothing is known of the cost.")
+@click.option("--calibrate", is_flag=True, help="Measure a few epochs of what nothing is known of.")
 @click.option("--budget", metavar="TIME", help="Of the dry run: mark what fits in 90s, 30m, 2h or 1d.")
 @options.training("Records as JSON lines on stdout instead of the table.")
 def sweep(

@@ -16,8 +16,8 @@ from glt.results import Record
 from glt.schedules.level import Level
 from glt.sweeps.units import Unit
 
-TRIED = 5
-"""Epochs of a training that is a measurement."""
+TRIED = 20
+"""Epochs of a training that is a measurement; in fewer, what is made once per training would weigh too much."""
 
 
 class Estimate:
