@@ -37,12 +37,14 @@ class Run:
         results: its JSONL file.
         folder: its ticket files, ``<folder>/seed0/level05.safetensors``.
         shared: where dense trainings, scores and controls are that other experiments need too, if any do.
+        n_configs: how many configurations of its method, backbone and dataset are tried; recorded where it is known.
     """
 
     config: Config
     results: Results
     folder: Path
     shared: Shared | None = None
+    n_configs: int | None = None
 
     @classmethod
     def under(cls, config: Config, out: Path) -> Run:
@@ -273,7 +275,8 @@ def _failed(run: Run, problem: Problem, level: Level, error: Exception) -> Recor
 
 
 def _point(run: Run, problem: Problem, level: Level) -> Record:
-    return point(run.config, problem.seed, level.number, problem.data.split)
+    known = {} if run.n_configs is None else {"n_configs": run.n_configs}
+    return point(run.config, problem.seed, level.number, problem.data.split) | known
 
 
 def point(config: Config, seed: int, level: int, split: str | None) -> Record:

@@ -42,7 +42,7 @@ BASE = {
 }
 TREE = {"name": "it", "base": BASE, "grid": {"strategy": ["teddy", "imp"]}}
 TEDDY = registry.get("strategies", "teddy")
-VOLATILE = {"search_s", "peak_mb", "commit", "dirty"}
+VOLATILE = {"search_s", "peak_mb", "commit", "dirty", "n_configs"}
 ALONE = ("--backend", "sequential")
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -197,6 +197,14 @@ def test_records_are_those_of_glt_run(main, alone):
         for record in pipeline.run(Run.under(config, Path("own"))):
             key = config.id, record["seed"], record["level"], "null"
             assert alone[1][key] == {k: v for k, v in record.items() if k not in VOLATILE}
+
+
+def test_records_say_how_many_configurations_were_tried():
+    """Of one method, backbone and dataset, in this sweep."""
+    tree = {**TREE, "grid": {"strategy": ["imp", {"name": "teddy"}, {"name": "teddy", "weight": 1}]}}
+    run_units(units(tree, seeds=1, train={"epochs": 1}), place(), "sequential")
+    said = {(r["config"]["strategy"]["name"], r["config_id"]): r["n_configs"] for r in results()}
+    assert sorted((name, tried) for (name, _), tried in said.items()) == [("imp", 1), ("teddy", 2), ("teddy", 2)]
 
 
 def test_what_is_shared_is_made_once(monkeypatch):
