@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 
 from glt.allocate import densities
 from glt.config import controls_of
-from glt.controls.base import Control, Outcome
+from glt.controls.base import Control, Outcome, shared_key
 from glt.errors import GltError, TrainingError
 from glt.evaluate import metric_named
 from glt.measured import measured
@@ -23,6 +23,7 @@ from glt.problem import OnEpoch, Problem
 from glt.provenance import provenance
 from glt.registry import build, spec_of
 from glt.results import Record
+from glt.shared import Shared
 from glt.strategies.base import Taught
 from glt.subject import Subject, check_same
 from glt.tasks import right
@@ -143,8 +144,13 @@ def teaching_of(strategy: Any) -> Taught:
     return strategy if isinstance(strategy, Taught) else Taught()
 
 
-def control(problem: Problem, subject: Subject, wanted: Iterable[Control], teaching: Taught) -> Iterator[Record]:
+def control(
+    problem: Problem, subject: Subject, wanted: Iterable[Control], teaching: Taught, shared: Shared | None = None
+) -> Iterator[Record]:
     """Yield a record per control of one ticket; finished ones are read, others run and appended at once.
+
+    A control that is not the ticket's own is looked for in ``shared`` first; its costs are then those of the training
+    that was measured, whichever ticket's it was.
 
     A control that is not possible yields a record with status ``left out``, which is not written; one whose training
     fails, ``failed``. Both carry the error.
@@ -160,17 +166,31 @@ def control(problem: Problem, subject: Subject, wanted: Iterable[Control], teach
         record = {**about, "control": spec["name"], "control_spec": spec}
         record["track"] = teaching.track if piece.taught else "none"
         try:
-            made = piece(problem, subject.ticket, teaching)
+            record |= _outcome(problem, subject.ticket, piece, teaching, shared)
         except TrainingError as error:
             record |= {**provenance(problem.data.x.device), "status": "failed", "error": str(error)}
-        except GltError as error:
-            yield record | {"status": "left out", "error": str(error)}
+        if record["status"] == "left out":
+            yield record
             continue
-        else:
-            record |= _measured(problem, made)
         if subject.results:
             subject.results.append(record)
         yield record
+
+
+def _outcome(problem: Problem, ticket: Ticket, piece: Control, teaching: Taught, shared: Shared | None) -> Record:
+    """What a control scores, or why it is not possible: found now, or by whoever needed the same one first."""
+
+    def make() -> Record:
+        try:
+            made = piece(problem, ticket, teaching)
+        except TrainingError:
+            raise
+        except GltError as error:
+            return {"status": "left out", "error": str(error)}
+        return _measured(problem, made)
+
+    key = shared_key(piece, problem, ticket, teaching) if shared else None
+    return shared.control(problem, key, make) if shared and key else make()
 
 
 def finished(subject: Subject) -> dict[str, Record]:

@@ -36,13 +36,15 @@ class Run:
         config: the experiment.
         results: its JSONL file.
         folder: its ticket files, ``<folder>/seed0/level05.safetensors``.
-        shared: where dense trainings and scores are that other experiments need too, if any do.
+        shared: where dense trainings, scores and controls are that other experiments need too, if any do.
+        n_configs: how many configurations of its method, backbone and dataset are tried; recorded where it is known.
     """
 
     config: Config
     results: Results
     folder: Path
     shared: Shared | None = None
+    n_configs: int | None = None
 
     @classmethod
     def under(cls, config: Config, out: Path) -> Run:
@@ -240,7 +242,7 @@ def _controls(run: Run, problem: Problem, levels: list[Level]) -> Iterator[Recor
         if run.config.controls and record:
             path = run.path(problem.seed, level.number)
             subject = Subject(Ticket.load(path), str(path), record["ticket_sha256"], run.results)
-            yield from control(problem, subject, run.config.controls, teaching_of(run.config.strategy))
+            yield from control(problem, subject, run.config.controls, teaching_of(run.config.strategy), run.shared)
 
 
 def _save(run: Run, problem: Problem, level: Level, ticket: Ticket) -> Record:
@@ -273,7 +275,8 @@ def _failed(run: Run, problem: Problem, level: Level, error: Exception) -> Recor
 
 
 def _point(run: Run, problem: Problem, level: Level) -> Record:
-    return point(run.config, problem.seed, level.number, problem.data.split)
+    known = {} if run.n_configs is None else {"n_configs": run.n_configs}
+    return point(run.config, problem.seed, level.number, problem.data.split) | known
 
 
 def point(config: Config, seed: int, level: int, split: str | None) -> Record:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from glt.ticket import Ticket
 Draw = Annotated[int, Field(ge=0, lt=2**63, description="seed of the draw, beside the run's own")]
 Lesson = tuple[Loss | None, Sequence[Cost]]
 """A loss (None: cross-entropy alone), and what its teacher cost; as of :meth:`Taught.taught`."""
+Part = Literal["edges", "weights", "initial"]
+"""How many edges a ticket keeps; how many weights, of how many; the weights it starts from."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class Control(Protocol):
     """A deliberately uninformed ticket, trained as the ticket was.
 
     ``taught``: whether it learns from the dense model where the ticket does.
+
+    One that is not a ticket's own has ``reads: ClassVar[Sequence[Part]]``, not inherited: nothing else of the ticket
+    matters to it, so the tickets that agree in these parts share it; see :func:`shared_key`.
     """
 
     taught: ClassVar[bool]
@@ -87,6 +93,48 @@ def trained(
     )
     level = Level(int(ticket.config["level"]), ticket.graph_sparsity, ticket.weight_sparsity)
     return Outcome(problem.ticket(level, edges, weights, result, spent, initial, on_edges), result.logits)
+
+
+def reads_of(piece: Control) -> Sequence[Part] | None:
+    """What of a ticket a control depends on; None: on anything."""
+    reads: Sequence[Part] | None = vars(type(piece)).get("reads")
+    return reads
+
+
+def shared_key(piece: Control, problem: Problem, ticket: Ticket, teaching: Taught) -> dict[str, Any] | None:
+    """What a control's outcome depends on beside graph, model, recipe and seed, as JSON.
+
+    Two tickets of a problem with the same key have the same outcome, to the bit. None: it is this ticket's own, as of
+    every control that does not say what it reads, and of a ticket whose edges have weights.
+    """
+    reads = reads_of(piece)
+    if reads is None or ticket.edge_weights is not None:
+        return None
+    parts = {"edges": _edges, "weights": _weights, "initial": _initial}
+    taught = {k: getattr(teaching, k) for k in ("weight", "temperature", "distil")}
+    return {
+        "control": spec_of(piece),
+        "biases": masks_biases(problem, ticket),
+        "taught": taught if piece.taught and teaching.weight else None,
+        **{part: parts[part](ticket) for part in reads},
+    }
+
+
+def _edges(ticket: Ticket) -> int:
+    return int(ticket.edge_keep.sum())
+
+
+def _weights(ticket: Ticket) -> list[int]:
+    masks = ticket.weight_masks.values()
+    return [sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)]
+
+
+def _initial(ticket: Ticket) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(ticket.initial.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def masks_biases(problem: Problem, ticket: Ticket) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from glt.controls.base import Draw, Outcome, masks_biases, trained
+from glt.controls.base import Draw, Outcome, Part, masks_biases, trained
 from glt.problem import Problem
 from glt.registry import build, register
 from glt.select import keep_top
@@ -17,6 +17,7 @@ class Degree:
     """As many edges by 1/d_u + 1/d_v (Liu et al., "DSpar", TMLR 2023), as many random weights by ERK over layers."""
 
     taught: ClassVar[bool] = True
+    reads: ClassVar[tuple[Part, ...]] = ("edges", "weights", "initial")
 
     seed: Draw = 10**6
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from glt.controls.base import Draw, Outcome, masks_biases, trained
+from glt.controls.base import Draw, Outcome, Part, masks_biases, trained
 from glt.problem import Problem
 from glt.registry import build, register
 from glt.select import keep_top
@@ -17,6 +17,7 @@ class Random:
     """As many random edges, as many random weights by ERK over layers (Liu et al., ICLR 2022), the same start."""
 
     taught: ClassVar[bool] = True
+    reads: ClassVar[tuple[Part, ...]] = ("edges", "weights", "initial")
 
     seed: Draw = 10**6  # a ticket of the random strategy is another draw
 
