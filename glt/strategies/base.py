@@ -170,6 +170,8 @@ class ChoosesEdges(Taught):
             scorer(problem.data, problem.model())
         if not self.reweight:
             return
+        if problem.recipe.inductive:  # also where no edge goes
+            self.arrivals(problem.seed)
         weights = self.edge_weights(problem, problem.masks()[0])
         half = torch.linspace(0.5, 1.5, problem.edges.num_edges, device=problem.data.x.device)
         graph = weigh_arcs(problem.data, problem.edges, half if weights is None else half * weights)
