@@ -563,6 +563,14 @@ def test_a_process_of_its_own(workplace, made):
     assert "Warning" not in ended.stderr and "Traceback" not in ended.stderr
 
 
+def test_a_warning_is_one_line(workplace):
+    blocks = "strategy={name: teddy, granularity: {name: block, size: 16}}"
+    asked = ["--weight-sparsity", "0.6", "-o", blocks]
+    ended = process("run", *tiny(2), *asked, "--seeds", "1", "--quiet", cwd=workplace)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.startswith("warning: sparsity 0.6 leaves matrix") and ended.stderr.count("\n") == 1
+
+
 def test_a_mistake_in_a_process_of_its_own(workplace):
     ended = process("run", "--dataset", "coraa", cwd=workplace)
     assert (ended.returncode, ended.stdout) == (2, "")
