@@ -17,6 +17,7 @@ from glt.config import controls_of
 from glt.controls.base import Control, Outcome, shared_key
 from glt.errors import GltError, TrainingError
 from glt.evaluate import metric_named
+from glt.inductive import track_of
 from glt.measured import measured
 from glt.paired import Comparison, compare, pack
 from glt.problem import OnEpoch, Problem
@@ -134,7 +135,7 @@ def problem_of(
         config["backbone"] = spec_of(model)
     seed, metric = int(ticket.config.get("seed", 0)), ticket.metrics.get("metric")
     problem = Problem(data, model, recipe, seed, metric, ticket.undirected, config, on_epoch)
-    ticket.apply(problem.data)
+    ticket.apply(problem.data)  # it is of this very graph
     ticket.rewind(problem.model())
     return problem
 
@@ -164,7 +165,7 @@ def control(
         about = about or _about(problem, subject, teaching)
         spec = spec_of(piece)
         record = {**about, "control": spec["name"], "control_spec": spec}
-        record["track"] = teaching.track if piece.taught else "none"
+        record["track"] = track_of(problem.config, teaching.track if piece.taught else "none")
         try:
             record |= _outcome(problem, subject.ticket, piece, teaching, shared)
         except TrainingError as error:
@@ -209,8 +210,11 @@ def _key(piece: Control) -> str:
 def _about(problem: Problem, subject: Subject, teaching: Taught) -> Record:
     """Which ticket a record is about, and what that ticket scores: measured, not believed."""
     config, ticket = problem.config, subject.ticket
-    logits = problem.logits(ticket.restore(problem.model()), problem.subgraph(ticket.edge_keep, ticket.edge_weights))
-    data, score = problem.data, metric_named(problem.metric)
+    model, edges = ticket.restore(problem.model()), (ticket.edge_keep, ticket.edge_weights)
+    logits = tested = problem.logits(model, problem.subgraph(*edges))
+    if problem.recipe.inductive:
+        tested = problem.logits(model, problem.tested(*edges))
+    data, whole, score = problem.data, problem.whole, metric_named(problem.metric)
     named = {part: (config.get(part) or {}).get("name") for part in ("strategy", "backbone", "dataset")}
     return {
         "config_id": config.get("config_id"),
@@ -227,8 +231,8 @@ def _about(problem: Problem, subject: Subject, teaching: Taught) -> Record:
         **{f"ticket_{k}": v for k, v in _kept(ticket).items()},
         "ticket_densities": densities(ticket.weight_masks),
         "ticket_val": score(logits[data.val_mask], data.y[data.val_mask]),
-        "ticket_test": score(logits[data.test_mask], data.y[data.test_mask]),
-        "ticket_right": _right(problem, logits),
+        "ticket_test": score(tested[whole.test_mask], whole.y[whole.test_mask]),
+        "ticket_right": _right(problem, tested),
         **{k: ticket.metrics[k] for k in ("dense_val", "dense_test") if k in ticket.metrics},
     }
 
@@ -256,6 +260,6 @@ def _kept(ticket: Ticket) -> dict[str, float]:
 
 def _right(problem: Problem, logits: Tensor) -> str | None:
     """Which test nodes are classified rightly; None where the metric is not their mean."""
-    test = problem.data.test_mask
-    nodes = right(logits[test], problem.data.y[test], problem.metric)
+    test = problem.whole.test_mask
+    nodes = right(logits[test], problem.whole.y[test], problem.metric)
     return None if nodes is None else pack(nodes.cpu().numpy())

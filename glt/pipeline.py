@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 from glt.config import Config
 from glt.controlled import control, teaching_of
 from glt.errors import TrainingError
+from glt.inductive import track_of
 from glt.measured import measured
 from glt.problem import Problem
 from glt.provenance import provenance
@@ -252,7 +253,7 @@ def _save(run: Run, problem: Problem, level: Level, ticket: Ticket) -> Record:
     sha256 = ticket.save(path)
     record = {
         **_point(run, problem, level),
-        "track": getattr(run.config.strategy, "track", "none") if level.number else "none",
+        "track": track_of(problem.config, getattr(run.config.strategy, "track", "none") if level.number else "none"),
         **measured(problem, ticket),
         "ticket_bytes": path.stat().st_size,
         "ticket_sha256": sha256,

@@ -62,7 +62,8 @@ class Shared:
     def scores(self, problem: Problem, pieces: tuple[Any, ...], make: Callable[[], Tensor]) -> Tensor:
         """Edge scores (float [edges]) that depend on the graph and ``pieces`` alone; ``make`` computes them."""
         spec = [spec_of(piece) for piece in pieces]
-        path = self.folder / "scores" / f"{_key(problem, scores=spec)}.safetensors"
+        split = {"without": problem.whole.get("split")} if problem.recipe.inductive else {}
+        path = self.folder / "scores" / f"{_key(problem, scores=spec, **split)}.safetensors"
         with _alone(path):
             try:
                 return load_file(path)["scores"].to(problem.data.x.device)

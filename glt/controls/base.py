@@ -20,6 +20,7 @@ from glt.registry import build, spec_of
 from glt.schedules.level import Level
 from glt.strategies.base import Taught
 from glt.ticket import Ticket
+from glt.train import FitResult
 
 Draw = Annotated[int, Field(ge=0, lt=2**63, description="seed of the draw, beside the run's own")]
 Lesson = tuple[Loss | None, Sequence[Cost]]
@@ -34,7 +35,7 @@ class Outcome:
 
     Attributes:
         ticket: its edges, weights, initial and trained weights and metrics.
-        logits: float [nodes, classes] of that very object.
+        logits: float [nodes, classes] of that very object, on the graph with the test nodes.
     """
 
     ticket: Ticket
@@ -75,11 +76,12 @@ def trained(
     weights: Masks,
     lesson: Lesson = (None, ()),
     initial: Mapping[str, Tensor] | None = None,
+    scorer: Any = None,
 ) -> Outcome:
     """A control of ``ticket``: ``edges`` (bool [edges]) and ``weights`` (bool by name), fixed and trained.
 
     Training starts from ``initial`` (default: the problem's own initial weights). The ticket's edges weigh what they
-    weigh in the ticket.
+    weigh in the ticket. ``scorer`` decides about the edges of nodes that come later (default: the ticket's own).
     """
     loss, spent = lesson
     initial = problem.initial if initial is None else initial
@@ -92,7 +94,15 @@ def trained(
         phase=phase,
     )
     level = Level(int(ticket.config["level"]), ticket.graph_sparsity, ticket.weight_sparsity)
-    return Outcome(problem.ticket(level, edges, weights, result, spent, initial, on_edges), result.logits)
+    made = problem.ticket(level, edges, weights, result, spent, initial, on_edges, scorer)
+    return Outcome(made, tested(problem, result, edges, scorer))
+
+
+def tested(problem: Problem, result: FitResult, edges: Tensor, scorer: Any = None) -> Tensor:
+    """The logits in which the test nodes of a training are read."""
+    if not problem.recipe.inductive:
+        return result.logits
+    return problem.logits(problem.model_at(result.state), problem.tested(edges, scorer=scorer))
 
 
 def reads_of(piece: Control) -> Sequence[Part] | None:
@@ -105,10 +115,11 @@ def shared_key(piece: Control, problem: Problem, ticket: Ticket, teaching: Taugh
     """What a control's outcome depends on beside graph, model, recipe and seed, as JSON.
 
     Two tickets of a problem with the same key have the same outcome, to the bit. None: it is this ticket's own, as of
-    every control that does not say what it reads, and of a ticket whose edges have weights.
+    every control that does not say what it reads, of a ticket whose edges have weights, and where nodes come later: of
+    their edges the ticket's scorer decides.
     """
     reads = reads_of(piece)
-    if reads is None or ticket.edge_weights is not None:
+    if reads is None or ticket.edge_weights is not None or problem.recipe.inductive:
         return None
     parts = {"edges": _edges, "weights": _weights, "initial": _initial}
     taught = {k: getattr(teaching, k) for k in ("weight", "temperature", "distil")}
@@ -146,7 +157,7 @@ def with_backbone(problem: Problem, backbone: Any) -> Problem:
     """The same problem for another backbone, initialised under the same seed."""
     config = {**problem.config, "backbone": spec_of(backbone)}
     undirected, recipe = problem.undirected, problem.recipe
-    return Problem(problem.data, backbone, recipe, problem.seed, problem.metric, undirected, config, problem.on_epoch)
+    return Problem(problem.whole, backbone, recipe, problem.seed, problem.metric, undirected, config, problem.on_epoch)
 
 
 def backbone_of(problem: Problem) -> Any:

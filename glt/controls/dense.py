@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from glt.controls.base import Outcome, Part, masks_biases
+from glt.controls.base import Outcome, Part, masks_biases, tested
 from glt.problem import Problem
 from glt.registry import register
 from glt.strategies.base import Taught
@@ -20,4 +20,5 @@ class Dense:
 
     def __call__(self, problem: Problem, ticket: Ticket, teaching: Taught) -> Outcome:
         """The dense training that the problem has, or makes once."""
-        return Outcome(problem.dense_ticket(masks_biases(problem, ticket)), problem.dense.logits)
+        made = problem.dense_ticket(masks_biases(problem, ticket))
+        return Outcome(made, tested(problem, problem.dense, problem.masks()[0]))

@@ -28,4 +28,5 @@ class Random:
         edges = keep_top(strategy.edge_scores(problem)[0], int(ticket.edge_keep.sum()))
         graph, biases = problem.subgraph(edges), masks_biases(problem, ticket)
         weights = strategy.prune(problem, graph, ticket.initial, ticket.weight_sparsity, biases=biases)
-        return trained(problem, ticket, "random", edges, weights, teaching.taught(problem), ticket.initial)
+        scorer, lesson = strategy.arrivals(problem.seed), teaching.taught(problem)
+        return trained(problem, ticket, "random", edges, weights, lesson, ticket.initial, scorer)
