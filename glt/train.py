@@ -36,6 +36,9 @@ class Recipe:
     epoch is among those evaluated. By chunks (built-in backbones alone, without deepergcn and gcnii; another model
     ignores it) it holds the states of two layers, three or four with attention, and a chunk, and gives the same numbers
     up to rounding.
+
+    ``live`` is about trainings whose pruned weights stay zero (:func:`glt.frozen.fit_frozen`): the dead part of the
+    network is not computed. Dropout draws other numbers there; without it, it is the same training to rounding.
     """
 
     epochs: Annotated[int, Field(ge=1, description="training epochs")] = 200
@@ -47,6 +50,10 @@ class Recipe:
     eval_chunk: Annotated[
         int, Field(ge=0, description="evaluate layer by layer, so many nodes at a time; 0: the whole graph at once")
     ] = 0
+    live: Annotated[
+        bool | Literal["auto"],
+        Field(description="train the live units and features alone; auto: where whole units or features are pruned"),
+    ] = "auto"
 
     def __post_init__(self) -> None:
         """Build the batches now, so that a bad option is an error before anything runs."""
@@ -87,6 +94,7 @@ class FitResult:
         captured: whether epochs ran as a CUDA graph: ``"yes"``, or ``"no: ..."`` with the reason.
         together: how many models were trained at once (:func:`glt.together.fit_together`); ``"no: ..."`` with the
             reason where that was asked for and could not be.
+        live: of a training of :func:`glt.frozen.fit_frozen`: how much of the network was computed, see there.
     """
 
     state: dict[str, Tensor]
@@ -101,6 +109,7 @@ class FitResult:
     kernels: str = ""
     captured: str = "no"
     together: int | str = 1
+    live: str = ""
 
 
 Constrain = Callable[[nn.Module, Optimizer], Constraint]
