@@ -12,8 +12,9 @@ from torch_geometric.data import Data
 from glt.capture import SMALL
 from glt.constraints import Masks, freeze_weights
 from glt.errors import TrainingError
-from glt.frozen import Part, part_of
+from glt.frozen import part_of
 from glt.losses import Loss
+from glt.part import Part
 from glt.problem import Problem
 from glt.schedules.level import Level
 from glt.ticket import Ticket
