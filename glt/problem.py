@@ -19,6 +19,7 @@ from glt.edges import PrunableEdges
 from glt.errors import GltError
 from glt.evaluate import metric_named
 from glt.forward import Forward
+from glt.frozen import fit_frozen
 from glt.inductive import arrived, scorer_of, without_test_nodes
 from glt.losses import Loss
 from glt.masks import check_arcs_in_training, check_soft_masks
@@ -231,23 +232,27 @@ class Problem:
         model: nn.Module | None = None,
         loss: Loss | None = None,
         constrain: Constrain | None = None,
+        masks: Masks | None = None,
         phase: str = "fit",
         epochs: int | None = None,
         stop: Stop | None = None,
     ) -> FitResult:
-        """Train ``model`` (default: a fresh one) on ``data`` for the recipe's epochs; see :func:`glt.train.fit`."""
+        """Train ``model`` (default: a fresh one) on ``data`` for the recipe's epochs; see :func:`glt.train.fit`.
+
+        ``masks`` instead of ``constrain``: weights outside of them stay zero; see :func:`glt.frozen.fit_frozen`.
+        """
         on_epoch = self.on_epoch
-        return fit(
-            model or self.model(),
-            data,
-            self.recipe if epochs is None else replace(self.recipe, epochs=epochs),
-            seed=self.seed,
-            metric=self.metric,
-            loss=loss,
-            constrain=constrain,
-            on_epoch=None if on_epoch is None else lambda epoch, val: on_epoch(phase, epoch, val),
-            stop=stop,
-        )
+        recipe = self.recipe if epochs is None else replace(self.recipe, epochs=epochs)
+        how: dict[str, Any] = {
+            "seed": self.seed,
+            "metric": self.metric,
+            "loss": loss,
+            "on_epoch": None if on_epoch is None else lambda epoch, val: on_epoch(phase, epoch, val),
+            "stop": stop,
+        }
+        if masks is not None:
+            return fit_frozen(model or self.model(), data, masks, recipe, **how)
+        return fit(model or self.model(), data, recipe, constrain=constrain, **how)
 
     def check(self, levels: Iterable[Level]) -> None:
         """Raise GltError if a level would leave no edge or no weight, or no way to score edges of new nodes."""
@@ -309,6 +314,8 @@ class Problem:
         }
         if result.together != 1:
             ticket.metrics["together"] = result.together
+        if result.live:
+            ticket.metrics["live"] = result.live
         if self.data.x.is_cuda:
             ticket.metrics["cuda_graph"] = result.captured
         return ticket

@@ -37,6 +37,9 @@ class Recipe:
     epoch is among those evaluated. By chunks (built-in backbones alone, without deepergcn and gcnii; another model
     ignores it) it holds the states of two layers, three or four with attention, and a chunk, and gives the same numbers
     up to rounding.
+
+    ``live`` is about trainings whose pruned weights stay zero (:func:`glt.frozen.fit_frozen`): the dead part of the
+    network is not computed. Dropout draws other numbers there; without it, it is the same training to rounding.
     """
 
     epochs: Annotated[int, Field(ge=1, description="training epochs")] = 200
@@ -51,6 +54,10 @@ class Recipe:
     inductive: Annotated[
         bool, Field(strict=True, description="test nodes and their edges are absent until the test (glt.inductive)")
     ] = False
+    live: Annotated[
+        bool | Literal["auto"],
+        Field(description="train the live units and features alone; auto: where whole units or features are pruned"),
+    ] = "auto"
 
     def __post_init__(self) -> None:
         """Build the batches now, so that a bad option is an error before anything runs."""
@@ -92,6 +99,7 @@ class FitResult:
         together: how many models were trained at once (:func:`glt.together.fit_together`); ``"no: ..."`` with the
             reason where that was asked for and could not be.
         last: parameters and buffers after the last epoch, where the graph has no test node and others are to be read.
+        live: of a training of :func:`glt.frozen.fit_frozen`: how much of the network was computed, see there.
     """
 
     state: dict[str, Tensor]
@@ -107,6 +115,7 @@ class FitResult:
     captured: str = "no"
     together: int | str = 1
     last: dict[str, Tensor] | None = None
+    live: str = ""
 
 
 Constrain = Callable[[nn.Module, Optimizer], Constraint]

@@ -212,6 +212,20 @@ def test_the_last_epoch_is_read_too():
     assert result.last is None, "it is not kept"
 
 
+def test_a_live_part_is_read_after_its_last_epoch_as_the_whole_network_is():
+    data, found = small_sbm(), []
+    backbone = make("backbones", GCN | {"dropout": 0.0})
+    for live in (True, False):
+        problem = Problem(data, backbone, replace(LATER, epochs=9, live=live), config={"strategy": {"name": "teddy"}})
+        masks = {name: mask.clone() for name, mask in problem.masks()[1].items()}
+        masks["convs.1.lin.weight"][:, ::2] = False
+        result = problem.fit(problem.data, masks=masks)
+        assert result.live.startswith("yes") is live
+        found.append(problem.ticket(Level(1, 0.0, 0.25), problem.masks()[0], masks, result))
+    for key in ("test", "last_test"):
+        assert found[0].metrics[key] == found[1].metrics[key]
+
+
 # what is refused
 
 

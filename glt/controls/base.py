@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from glt.constraints import Masks, freeze_weights, prunable_weights
+from glt.constraints import Masks, prunable_weights
 from glt.losses import Loss
 from glt.problem import Cost, Problem
 from glt.registry import build, spec_of
@@ -90,7 +89,7 @@ def trained(
         problem.subgraph(edges, on_edges),
         model=problem.model_at(initial),
         loss=loss,
-        constrain=partial(freeze_weights, masks=weights),
+        masks=weights,
         phase=phase,
     )
     level = Level(int(ticket.config["level"]), ticket.graph_sparsity, ticket.weight_sparsity)
