@@ -5,14 +5,20 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from reference.backbones import small as few_layers
+from reference.waits import Waits
 from torch_geometric.data import Data
 
 import glt
 from glt import capture, train
+from glt.backbones import deepergcn
 from glt.best import DeviceBest
 from glt.capture import SMALL, WARM_UP, Captured, why_not
-from glt.constraints import project_weights
-from glt.registry import build
+from glt.constraints import freeze_weights, largest_weights, project_weights, prunable_weights
+from glt.edges import PrunableEdges
+from glt.losses import distilled
+from glt.masks import SoftMasked, Sparsifying
+from glt.registry import build, names
 from glt.train import Recipe, fit
 
 
@@ -84,6 +90,68 @@ def test_the_loop_of_captured_epochs_is_the_same_training(sbm, monkeypatch):
         usual.last_test,
     )
     assert (again.captured, len(told), again.epochs) == ("yes", 12, 12)
+
+
+class Looking:
+    """A constraint's ``constrain`` that switches on what looks for waiting, from the third step to the last but one."""
+
+    def __init__(self, waits, last, constrain):
+        self.waits, self.last, self.constrain = waits, last, constrain
+
+    def __call__(self, model, optimizer):
+        made, steps = self.constrain(model, optimizer), []
+        optimizer.register_step_post_hook(lambda *_: self.look(steps))
+        return made
+
+    def look(self, steps):
+        steps.append(1)
+        self.waits.on = 2 <= len(steps) < self.last
+
+
+DRAWS = ("_local_scalar_dense", "backbones/dropout.py")
+"""Dropout on a CPU; a device draws its own."""
+
+
+@pytest.mark.parametrize("how", ["projected", "frozen", "masks"])
+@pytest.mark.parametrize("name", names("backbones"))
+def test_no_epoch_would_wait_for_a_device(name, how, monkeypatch):
+    """On CPU with the tracker of a device: nothing that a training does needs a number on the host."""
+    monkeypatch.setattr(train, "tracker", DeviceBest)
+    monkeypatch.setattr(deepergcn, "_waits", lambda x: True)
+    data = build("datasets", {"name": "csbm", "nodes": 60, "features": 20})()
+    model, run = few_layers(name, hidden=8)(20, data.num_classes), Recipe(epochs=5)
+    constrain = {
+        "projected": lambda m, o: project_weights(m, o, 0.5),
+        "frozen": lambda m, o: freeze_weights(m, o, largest_weights(prunable_weights(m), 0.5)),
+        "masks": lambda m, o: Sparsifying(m, o, 1e-4, 1e-4),
+    }[how]
+    loss = distilled(data, torch.rand(60, data.num_classes), 2.0, 1.0, "all")
+    if how == "masks":
+        edges = PrunableEdges.of(data.edge_index, 60)
+        model = SoftMasked(model, data, edges, torch.ones(edges.num_edges, dtype=torch.bool), prunable_weights(model))
+        data = model.graph
+    with Waits() as waits:
+        fit(model, data, run, loss=loss, constrain=Looking(waits, run.epochs, constrain))
+    assert waits.seen - {DRAWS} == set()
+
+
+def test_what_waits_is_seen(monkeypatch):
+    monkeypatch.setattr(train, "tracker", DeviceBest)
+    data = build("datasets", {"name": "csbm", "nodes": 60, "features": 20})()
+
+    def loss(logits):
+        return logits[data.train_mask].sum() * float(logits.detach().sum() > 0)
+
+    with Waits() as waits:
+        model = build("backbones", {"name": "mlp", "hidden": 8})(20, data.num_classes)
+        fit(
+            model,
+            data,
+            Recipe(epochs=5),
+            loss=loss,
+            constrain=Looking(waits, 5, lambda m, o: project_weights(m, o, 0.5)),
+        )
+    assert {name for name, _ in waits.seen - {DRAWS}} >= {"_local_scalar_dense", "index"}
 
 
 class Streams:
