@@ -405,6 +405,16 @@ def test_any_of_the_extras_will_do(monkeypatch):
             needed("clusters", metis=True)
 
 
+def test_torch_sparse_without_metis_is_no_help_for_clusters(data, monkeypatch):
+    def without(*_, **__):
+        raise ImportError("'ClusterData' requires either 'pyg-lib' or 'torch-sparse'")  # as PyG says it
+
+    monkeypatch.setattr(torch_geometric.typing, "WITH_TORCH_SPARSE", True)
+    monkeypatch.setattr(torch_geometric.loader, "ClusterData", without)
+    with pytest.raises(GltError, match=r"batches 'clusters': PyG needs pyg-lib .*pip install pyg-lib -f https"):
+        build("batches", "clusters")(csbm(), 0, everything(data))
+
+
 class StubNeighbors:
     """Yields what PyG's loader does: the seeds first, then their neighbours, arcs towards the sampled."""
 
