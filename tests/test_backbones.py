@@ -12,6 +12,7 @@ from reference.graphs import arcs_of, directed
 from torch import nn
 from torch_geometric.data import Data
 
+from glt import soft
 from glt.backbones import deepergcn
 from glt.backbones.dropout import dropout
 from glt.edges import PrunableEdges
@@ -370,7 +371,7 @@ def test_a_small_graph_on_a_device_is_summed_arc_by_arc(aggregation, masked, mon
     monkeypatch.setattr(torch.Tensor, "__bool__", lambda x, real=torch.Tensor.__bool__: asked.append(1) or real(x))
     products = sums()
     assert asked
-    monkeypatch.setattr(deepergcn, "_waits", lambda x: True)
+    monkeypatch.setattr(deepergcn, "waits", lambda x: True)
     asked.clear()
     by_arcs = sums()
     assert not asked
@@ -378,6 +379,19 @@ def test_a_small_graph_on_a_device_is_summed_arc_by_arc(aggregation, masked, mon
     monkeypatch.setattr(deepergcn, "GATHERED", data.num_edges * 16 - 1)
     large = sums()
     assert asked and torch.equal(large[0], products[0])
+
+
+@pytest.mark.parametrize("name", ["gat", "transformer"])
+def test_attention_on_a_device_is_the_same(name, monkeypatch):
+    """Without a sum over segments, which waits for the device: a CPU stands in for it."""
+    model, data = model_of(name).double().eval(), graph()
+    data.x = data.x.double()
+    by_segments = run(model, prepared, data), Forward(model, data, chunk=7).evaluate()
+    monkeypatch.setattr(soft, "waits", lambda x: True)
+    monkeypatch.setattr("torch_geometric.utils._softmax.segment", None)
+    by_targets = run(model, prepared, data), Forward(model, data, chunk=7).evaluate()
+    assert_same(by_segments[0], by_targets[0], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(by_segments[1], by_targets[1])
 
 
 def test_gcnii_has_the_papers_weight_decay():

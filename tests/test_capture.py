@@ -10,7 +10,7 @@ from reference.waits import Waits
 from torch_geometric.data import Data
 
 import glt
-from glt import capture, train
+from glt import capture, soft, train
 from glt.backbones import deepergcn
 from glt.best import DeviceBest
 from glt.capture import SMALL, WARM_UP, Captured, why_not
@@ -117,7 +117,8 @@ DRAWS = ("_local_scalar_dense", "backbones/dropout.py")
 def test_no_epoch_would_wait_for_a_device(name, how, monkeypatch):
     """On CPU with the tracker of a device: nothing that a training does needs a number on the host."""
     monkeypatch.setattr(train, "tracker", DeviceBest)
-    monkeypatch.setattr(deepergcn, "_waits", lambda x: True)
+    for module in (deepergcn, soft):
+        monkeypatch.setattr(module, "waits", lambda x: True)
     data = build("datasets", {"name": "csbm", "nodes": 60, "features": 20})()
     model, run = few_layers(name, hidden=8)(20, data.num_classes), Recipe(epochs=5)
     constrain = {

@@ -16,7 +16,7 @@ from torch_geometric.utils import softmax
 from glt.backbones.base import GNN, Dropout, Hidden, averaging, norms_of
 from glt.backbones.dropout import dropout
 from glt.registry import register
-from glt.soft import padded, renormalised
+from glt.soft import padded, renormalised, waits
 from glt.sparse import SparseMatrix, WeightedArcs, linear
 
 SAFE = 120.0
@@ -156,9 +156,4 @@ def softmax_of(messages: Tensor, t: Tensor | float, semi_grad: bool, graph: Arcs
 
 def _asks(messages: Tensor, arcs: int) -> bool:
     """Whether to look how far logits lie apart, rather than to go arc by arc anyway."""
-    return not _waits(messages) or arcs * messages.size(1) > GATHERED
-
-
-def _waits(x: Tensor) -> bool:
-    """Whether who reads a number of ``x`` waits for a device."""
-    return x.device.type != "cpu"
+    return not waits(messages) or arcs * messages.size(1) > GATHERED
