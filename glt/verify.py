@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 
 from glt.check import num_classes
 from glt.config import SECTIONS, Config
-from glt.datasets.ogb import judged
+from glt.datasets.ogb_evaluator import judged
 from glt.errors import GltError
 from glt.evaluate import metric_named
 from glt.forward import Forward

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from cli_runs import CSBM, finished, one_line, tiny
+from reference import ogb_files
 from reference.scorers import MODEL_FREE, NEEDS_MODEL
 
 import glt
@@ -301,6 +303,27 @@ def test_sparsify_a_dataset(main, scorer):
     assert np.array_equal(edges.arcs, data.edge_index[:, keep].numpy())
     assert edges.num_nodes == 10_000
     assert f"{int(keep.sum())} of {data.num_edges} arcs kept" in out
+
+
+def test_sparsify_a_dataset_keeps_what_its_edges_have(main, workplace):
+    ogb_files.proteins(workplace)
+    options = ("--dataset", "ogbn-proteins", "--root", workplace, "--sparsity", "0.4")
+    assert main("sparsify", *options, "-o", "it.npz")[0] == 0
+    data, kept = glt.load("ogbn-proteins", workplace), read(Path("it.npz"))
+    keep = keep_arcs(data, build("scorers", "teddy"), 0.4)
+    assert np.array_equal(kept.arcs, data.edge_index[:, keep].numpy())
+    assert np.array_equal(kept.columns["edge_attr"], data.edge_attr[keep].numpy())
+    code, _, err = main("sparsify", *options, "-o", "it.csv")
+    assert code == 2 and "'edge_attr' has [8] values per arc; use .npz or .parquet" in one_line(err)
+
+
+def test_what_to_do_next_says_where_the_data_is(main, workplace):
+    folder = workplace / "my data"
+    ogb_files.arxiv(folder)
+    recipe = ("-o", "train.epochs=2", "-o", "backbone.hidden=4")
+    _, out, _ = main("run", "-q", "--dataset", "ogbn-arxiv", "--root", folder, "--graph-sparsity", "0.2", *recipe)
+    following = shlex.split(next(line for line in out.splitlines() if line.startswith("next")))
+    assert following[1:3] == ["glt", "verify"] and main(*following[2:])[0] == 0
 
 
 @pytest.mark.parametrize("into", [".npz", ".csv", ".parquet"])

@@ -16,7 +16,7 @@ from torch_geometric.utils import degree
 
 from glt.compact.build import compact, difference
 from glt.constraints import prunable_weights
-from glt.datasets.ogb import judged
+from glt.datasets.ogb_evaluator import judged
 from glt.datasets.splits import of_seed
 from glt.errors import GltError
 from glt.evaluate import metric_named
