@@ -109,6 +109,14 @@ def test_batches_and_chunks_see_no_test_node_either(batches):
     assert one.verify(data, model()).ok
 
 
+def test_a_live_part_sees_no_test_node_and_its_last_epoch_is_read_too():
+    data, recipe = small_sbm(), replace(LATER, live=True)
+    one, other = (found(d, "oneshot", recipe=recipe, weight=0.8) for d in (data, with_others(data, 3)))
+    assert one.metrics["live"].startswith("yes") and not math.isnan(one.metrics["last_test"])
+    assert all(torch.equal(one.trained[k], other.trained[k]) for k in one.trained)
+    assert one.verify(data, model()).ok
+
+
 def test_the_graph_without_test_nodes_is_the_induced_one():
     data = make("datasets", {**CSBM, "dense": False})()
     data.edge_attr = torch.arange(data.num_edges).double()
@@ -369,6 +377,8 @@ def test_a_sweep_does_not_share_what_has_seen_test_nodes(main, place):
         "train": {"epochs": 3, "lr": 0.05},
     }
     Path("sweep.yaml").write_text(json.dumps({"name": "s", "base": base, "grid": {"train.inductive": [True, False]}}))
+    code, _, err = main("sweep", "sweep.yaml", "--dry-run", "--calibrate")
+    assert code == 0, err
     assert main("sweep", "sweep.yaml", "--backend", "sequential", "--quiet")[0] == 0
     shared = Path("runs/s/shared")
     assert len(list((shared / "dense").rglob("*.safetensors"))) == 4

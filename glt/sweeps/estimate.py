@@ -73,7 +73,8 @@ class Estimate:
             if not self.known(unit):
                 config = unit.run.config
                 recipe = replace(config.train, epochs=TRIED)
-                problem = Problem(config.dataset(root).to(device), config.backbone, recipe, unit.seed)
+                data, setting = config.dataset(root).to(device), config.spec()
+                problem = Problem(data, config.backbone, recipe, unit.seed, config=setting)
                 self.add(config.spec(), "dense", problem.dense.seconds, problem.dense.epochs)
                 strategy = config.strategy
                 if hasattr(strategy, "mask_epochs"):

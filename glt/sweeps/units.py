@@ -79,6 +79,7 @@ class Unit:
         """A key for each control of each level, the same for the same training; None for a ticket's own."""
         strategy, dense = self.run.config.strategy, self.dense_key
         own, biases, start = (getattr(strategy, name, False) for name in ("reweight", "biases", "rewind_to"))
+        own = own or self.run.config.train.inductive
         teaching = teaching_of(strategy)
         taught = [teaching.weight, teaching.temperature, teaching.distil] if teaching.weight else None
         keys: list[str | None] = []
