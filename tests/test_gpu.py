@@ -1,5 +1,6 @@
 """CUDA does what the CPU does; skipped without a device."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from reference.scorers import MODEL_FREE
 import glt
 from glt.evaluate import DEVICE_METRICS, METRICS
 from glt.forward import Forward
+from glt.frozen import fit_frozen
 from glt.registry import build, names
 from glt.select import keep_count
 from glt.sparsify import keep_arcs
@@ -51,6 +53,20 @@ def test_find_runs_and_the_sparsities_are_exact(data):
     cpu = glt.find("gcn", data, 0.4, 0.65, recipe=recipe)
     assert torch.equal(ticket.edge_keep, cpu.edge_keep)
     assert ticket.weight_sparsity == cpu.weight_sparsity
+
+
+def test_a_live_part_is_trained_as_the_whole_is(data):
+    data.x = data.x.to_dense().double()
+    data = data.clone().to("cuda")
+    model = small("gcn", hidden=64)(data.x.size(1), data.num_classes).double().cuda()
+    model.dropout = 0.0
+    masks = glt.constraints.largest_weights(glt.prunable_weights(model), 0.6, granularity="unit")
+    whole, part = (
+        fit_frozen(copy.deepcopy(model), data, masks, glt.Recipe(epochs=30, live=live)) for live in (False, "auto")
+    )
+    assert part.live.startswith("yes") and part.epoch == whole.epoch
+    for name, tensor in whole.state.items():
+        torch.testing.assert_close(part.state[name], tensor, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", [name for name in names("strategies") if name != "dense"])

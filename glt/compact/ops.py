@@ -39,9 +39,13 @@ class Step(nn.Module):
         width: channels of its value.
         name: the layer or parameter it came from, for people.
         options: what else it needs, as JSON.
+        along, across: of a recorded step, the model's own tensors along its channels and along its input's, each with
+            the dimension; along None: it computes with something else than the model's own tensors as they are.
     """
 
     kind: ClassVar[str]
+    along: tuple[tuple[str, int], ...] | None = None
+    across: tuple[tuple[str, int], ...] = ()
     optional: ClassVar[tuple[str, ...]] = ()
     """Tensors that may be missing."""
 
@@ -174,9 +178,13 @@ class Attend(Step):
     """Attention per head over the entries of operator ``graph``: softmax(leaky_relu(s[source] + d[target])) h.
 
     Inputs: s and d [nodes, heads], h [nodes, sum of ``sizes``], where ``sizes`` are the channels of each head.
+
+    Attributes:
+        vectors: of a recorded step, the model's own vectors [1, heads, channels] that s and d are made with.
     """
 
     kind = "attend"
+    vectors: tuple[str, ...] = ()
 
     def known(self, known: list[Tensor]) -> Tensor:
         return torch.where(known[2] == 0, 0.0, float("nan"))

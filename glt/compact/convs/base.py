@@ -25,7 +25,9 @@ def linear(record: Record, value: int, layer: Any) -> int:
     """A linear layer of PyG or torch."""
     bias = getattr(layer, "bias", None)
     tensors = {"weight": layer.weight.detach().clone(), "bias": None if bias is None else bias.detach().clone()}
-    return record.emit(Linear([value], layer.weight.size(0), record.name_of(layer.weight), tensors))
+    step = Linear([value], layer.weight.size(0), record.name_of(layer.weight), tensors)
+    step.along, step.across = record.own((layer.weight, 0), (bias, 0)), record.own((layer.weight, 1)) or ()
+    return record.emit(step)
 
 
 def propagate(record: Record, value: int, operator: Operator) -> int:
@@ -39,4 +41,6 @@ def shift(record: Record, value: int, bias: Tensor | None) -> int:
     if bias is None:
         return value
     tensors = {"scale": None, "shift": bias.detach().clone()}
-    return record.emit(Affine([value], record.steps[value].width, record.name_of(bias), tensors))
+    step = Affine([value], record.steps[value].width, record.name_of(bias), tensors)
+    step.along = record.own((bias, 0))
+    return record.emit(step)
