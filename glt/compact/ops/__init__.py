@@ -1,0 +1,44 @@
+"""The steps of a recorded model, one kind per file, and what each says of its channels: constant, or needed.
+
+A value is a table [nodes, channels]. ``known`` holds a number for every channel that is the same for all nodes of
+every graph, NaN for the others. Channels that are needed and not known are *kept*; the rest is never computed.
+"""
+
+from __future__ import annotations
+
+from glt.compact.ops.add import Add
+from glt.compact.ops.affine import Affine
+from glt.compact.ops.attend import Attend
+from glt.compact.ops.base import Source, Step, dense
+from glt.compact.ops.concatenate import Concatenate
+from glt.compact.ops.expand import Expand
+from glt.compact.ops.function import FUNCTIONS, Function
+from glt.compact.ops.input import Input
+from glt.compact.ops.linear import Linear
+from glt.compact.ops.mix import Mix
+from glt.compact.ops.opaque import Opaque
+from glt.compact.ops.propagate import Propagate
+
+KINDS = {
+    kind.kind: kind for kind in (Input, Linear, Propagate, Attend, Affine, Function, Add, Concatenate, Expand, Mix)
+}
+"""By their names in files; those that are tensors and numbers alone."""
+
+__all__ = [
+    "FUNCTIONS",
+    "KINDS",
+    "Add",
+    "Affine",
+    "Attend",
+    "Concatenate",
+    "Expand",
+    "Function",
+    "Input",
+    "Linear",
+    "Mix",
+    "Opaque",
+    "Propagate",
+    "Source",
+    "Step",
+    "dense",
+]
