@@ -21,7 +21,7 @@ from glt.compact.ops import KINDS, Opaque
 from glt.errors import GltError
 from glt.files import atomic
 
-FORMAT = 1
+FORMAT = 2
 KEY = "glt-compact"
 
 
@@ -145,7 +145,7 @@ class Exported(nn.Module):
         """Logits, float [nodes, classes]."""
         features = Csr(x[0], x[1], x[2], self.read) if isinstance(x, (tuple, list)) else x
         rows = features.ptr.size(0) - 1 if isinstance(features, Csr) else features.size(0)
-        graph = Prepared(rows, [Csr(p, i, v, rows) for p, i, v in operators], given, self.multiply)
+        graph = Prepared(rows, [Csr(p, i, v, rows) for p, i, v in operators], given, self.multiply, plain=True)
         logits: Tensor = self.compact.run(features, graph)
         return logits if place is None else logits[place]
 

@@ -15,6 +15,7 @@ class Affine(Step):
     """x * scale + shift, channel by channel; either may be missing."""
 
     kind = "affine"
+    overwrites = True
     optional = ("scale", "shift")
     scale: Tensor | None
     shift: Tensor | None
@@ -29,8 +30,10 @@ class Affine(Step):
 
     def run(self, graph: Prepared, *values: Any) -> Any:
         x = dense(values[0])
+        if self.scale is not None and self.shift is not None:
+            return torch.addcmul(self.shift, x, self.scale)
         if self.scale is not None:
-            x = x * self.scale
+            return x.mul_(self.scale) if self.options.get("inplace") else x * self.scale
         if self.shift is None:
             return x
-        return x.add_(self.shift) if self.options.get("inplace") or self.scale is not None else x + self.shift
+        return x.add_(self.shift) if self.options.get("inplace") else x + self.shift

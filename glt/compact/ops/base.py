@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,9 @@ class Source:
 
     Attributes:
         kept: bool [channels]; what is computed of it.
-        known: float [channels]; see above.
+        known: float [channels]; see the package.
         id: the step that gives the kept channels in the new program.
+        fit: from channels, bool, to the step that gives those, constants among them.
     """
 
     def __init__(self, kept: Tensor, known: Tensor, id: int, fit: Callable[[Tensor], int]) -> None:
@@ -29,6 +30,7 @@ class Step(nn.Module):
 
     Attributes:
         kind: its name in files.
+        work: whether it multiplies with weights or with the graph, and so costs what :meth:`macs` says.
         inputs: the steps whose values it takes.
         width: channels of its value.
         name: the layer or parameter it came from, for people.
@@ -36,8 +38,11 @@ class Step(nn.Module):
     """
 
     kind: ClassVar[str]
+    work: ClassVar[Literal["", "weights", "propagation"]] = ""
     optional: ClassVar[tuple[str, ...]] = ()
     """Tensors that may be missing."""
+    overwrites: ClassVar[bool] = False
+    """Whether the option ``inplace`` lets it write into its first input."""
 
     def __init__(
         self,
@@ -69,13 +74,17 @@ class Step(nn.Module):
         """Constant channels, from those of the inputs."""
         return nothing(self.width)
 
-    def needs(self, kept: Tensor) -> list[Tensor]:
-        """Bool [channels] per input: what the ``kept`` channels depend on."""
+    def needs(self, kept: Tensor, known: list[Tensor]) -> list[Tensor]:
+        """Bool [channels] per input: what the ``kept`` channels depend on, where the inputs are ``known`` so far."""
         return [kept for _ in self.inputs]
 
     def shrunk(self, kept: Tensor, sources: list[Source]) -> Step | int:
         """The step for ``kept`` alone, or the step whose value it equals."""
         return self.again([source.fit(kept) for source in sources], width=int(kept.sum()))
+
+    def macs(self, graph: Prepared, x: Any = None) -> int:
+        """Multiply-adds of its kernel on a graph; ``x`` is its input where that is the features."""
+        return 0
 
     def run(self, graph: Prepared, *values: Any) -> Any:
         """The value."""

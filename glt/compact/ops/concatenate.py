@@ -19,11 +19,11 @@ class Concatenate(Step):
     def known(self, known: list[Tensor]) -> Tensor:
         return torch.cat(known)
 
-    def needs(self, kept: Tensor) -> list[Tensor]:
+    def needs(self, kept: Tensor, known: list[Tensor]) -> list[Tensor]:
         return list(kept.split(self.options["sizes"]))
 
     def shrunk(self, kept: Tensor, sources: list[Source]) -> Step | int:
-        parts = [(source, part) for source, part in zip(sources, self.needs(kept), strict=True) if bool(part.any())]
+        parts = [(source, part) for source, part in zip(sources, self.needs(kept, []), strict=True) if bool(part.any())]
         inputs, sizes = [source.fit(part) for source, part in parts], [int(part.sum()) for _, part in parts]
         return inputs[0] if len(inputs) == 1 else self.again(inputs, width=sum(sizes), sizes=sizes)
 

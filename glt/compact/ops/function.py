@@ -30,6 +30,7 @@ class Function(Step):
     """An activation, number by number: ``function`` of :data:`FUNCTIONS` with ``arguments``."""
 
     kind = "function"
+    overwrites = True
 
     def _call(self, x: Tensor) -> Tensor:
         return FUNCTIONS[self.options["function"]](x, **self.options["arguments"])

@@ -17,7 +17,7 @@ class Mix(Step):
 
     kind = "mix"
 
-    def needs(self, kept: Tensor) -> list[Tensor]:
+    def needs(self, kept: Tensor, known: list[Tensor]) -> list[Tensor]:
         return [torch.ones(self.width, dtype=torch.bool)]
 
     def shrunk(self, kept: Tensor, sources: list[Source]) -> Step | int:

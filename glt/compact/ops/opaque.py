@@ -35,11 +35,11 @@ class Opaque(Step):
         other.widths, other.why = self.widths, self.why
         return other
 
-    def needs(self, kept: Tensor) -> list[Tensor]:
+    def needs(self, kept: Tensor, known: list[Tensor]) -> list[Tensor]:
         return [torch.ones(width, dtype=torch.bool) for width in self.widths]
 
     def shrunk(self, kept: Tensor, sources: list[Source]) -> Step | int:
-        return self.again([source.fit(need) for source, need in zip(sources, self.needs(kept), strict=True)])
+        return self.again([source.fit(need) for source, need in zip(sources, self.needs(kept, []), strict=True)])
 
     def run(self, graph: Prepared, *values: Any) -> Any:
         args, kwargs = self.call([dense(value) for value in values], graph.given)

@@ -15,9 +15,13 @@ class Propagate(Step):
     """A x, where A is operator number ``graph``."""
 
     kind = "propagate"
+    work = "propagation"
 
     def known(self, known: list[Tensor]) -> Tensor:
         return torch.where(known[0] == 0, 0.0, float("nan"))
+
+    def macs(self, graph: Prepared, x: Any = None) -> int:
+        return graph.operators[self.options["graph"]].entries * self.width
 
     def run(self, graph: Prepared, *values: Any) -> Any:
         x = values[0]
