@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_map
 
 from glt.compact.graphs import Csr, Multiply, Operator, Prepared, multiply_by_sums, multiply_plainly
 from glt.compact.model import Compact, Ready
-from glt.compact.ops import KINDS, Opaque
+from glt.compact.ops import KINDS, Linear, Opaque
 from glt.errors import GltError
 from glt.files import atomic
 
@@ -28,9 +28,11 @@ KEY = "glt-compact"
 def export(compact: Compact, path: str | Path, graph: bool = True) -> Path:
     """Write a compact model, atomically, in the format that the suffix says.
 
-    ``.safetensors``: tensors, and the steps as JSON in the header; :func:`load` reads it, and so do thirty lines of
-    plain torch (README). ``.pt2``: a ``torch.export`` program of ``(x, operators, place, given)`` with the graph's own
-    as ``example_inputs``, nodes and arcs of any number. ``.onnx``: the same, where the operators exist.
+    ``.safetensors``: tensors, and the steps as JSON in the header; :func:`load` reads it, and so does one function of
+    plain torch (docs/compact.md). ``.pt2``: a ``torch.export`` program of ``(x, operators, place, given)`` with the
+    graph's own as ``example_inputs``, nodes and arcs of any number. ``.onnx``: the same, where the operators exist. In
+    these two, weights that are stored as 2:4 are dense, and a softmax by channel (GENConv) takes memory for arcs x
+    channels.
 
     Only safetensors never unpickles: ``torch.export.load`` does, so load a ``.pt2`` only from people you trust.
 
@@ -162,6 +164,9 @@ def _program(compact: Compact, multiply: Multiply) -> torch.export.ExportedProgr
     if compact.ready is None:
         raise GltError("this compact model has no graph to be exported with: make it ready with .on(data)")
     taken = arguments(compact.ready, any(isinstance(step, Opaque) for step in compact.steps))
+    steps = [step.plain() if isinstance(step, Linear) else step for step in compact.steps]
+    made = Compact(steps, compact.output, compact.operators, compact.features)
+    made.ready = compact.ready
 
     def free(tensor: Tensor | None) -> dict[int, Any] | None:  # nodes and arcs come first, except in edge_index
         if tensor is None:
@@ -171,7 +176,7 @@ def _program(compact: Compact, multiply: Multiply) -> torch.export.ExportedProgr
     shapes = tree_map(free, taken)
     try:
         with torch.no_grad():
-            program = torch.export.export(Exported(compact, multiply), taken, dynamic_shapes=shapes)
+            program = torch.export.export(Exported(made, multiply), taken, dynamic_shapes=shapes)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise GltError(f"torch.export cannot follow this model: {type(error).__name__}: {reason}") from None

@@ -43,7 +43,7 @@ def grouped(weight: Tensor) -> Tensor | None:
             count = column.long()
         places.append(i)
     places += [-1] * (-len(places) % GROUP)
-    return torch.tensor(places, dtype=torch.int64) if len(places) <= WIDER * weight.size(1) else None
+    return torch.tensor(places, dtype=torch.int64) if len(places) < WIDER * weight.size(1) + GROUP else None
 
 
 def packed(weight: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,9 +53,9 @@ def packed(weight: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         values [out, 2 * groups] of the weight's dtype; uint8 [out, groups]: four bits each, the lower two the first's.
     """
     wide = _wide(weight, places)
-    groups = wide.view(wide.size(0), -1, GROUP)
+    groups = wide.view(wide.size(0), wide.size(1) // GROUP, GROUP)
     order = torch.argsort((groups == 0).to(torch.uint8), dim=2, stable=True)[..., :KEPT]
-    values = groups.gather(2, order).reshape(wide.size(0), -1)
+    values = groups.gather(2, order).flatten(1)
     return values, (order[..., 0] + GROUP * order[..., 1]).to(torch.uint8)
 
 
@@ -63,7 +63,7 @@ def unpacked(values: Tensor, where: Tensor) -> Tensor:
     """The inverse of :func:`packed`, columns at their places: [out, 4 * groups]."""
     index = torch.stack([where % GROUP, where // GROUP], dim=2).long()
     wide = values.new_zeros(values.size(0), where.size(1), GROUP)
-    return wide.scatter_(2, index, values.view(values.size(0), -1, KEPT)).flatten(1)
+    return wide.scatter_(2, index, values.view(*where.shape, KEPT)).flatten(1)
 
 
 def accelerated(wide: Tensor) -> Tensor:
