@@ -1,5 +1,7 @@
 """Weights with two of four: what has the form, that it is exact, when it is a candidate. The kernel is in test_gpu."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given
@@ -8,6 +10,7 @@ from test_backbones import graph
 from test_compact import masked, reference
 from torch import nn
 
+from glt.bench.measure import held
 from glt.compact import storage, two_four
 from glt.compact.build import compact
 from glt.compact.exact import difference, tolerance
@@ -125,6 +128,11 @@ def test_the_fastest_form_is_chosen_and_named(gpu):
     assert "2:4 (dense 3 ms; csr 2 ms; 2:4 1 ms)" in str(made.report)
     gpu["2:4"] = 2.5
     assert {line.storage for line in compact(model, data, reorder=False).report.lines} == {"csr"}
+    asked = copy.deepcopy(compact(model, data, reorder=False, storage="2:4"))
+    assert difference(asked(), reference(model, data)) <= 1e-5
+    assert {line.storage for line in asked.report.lines} == {"2:4"}
+    made = [tensor for step in asked.steps for tensor in step.derived]
+    assert len(made) == 2 and held(asked) == held(list(asked.buffers())) + held(made)
 
 
 def test_weights_without_the_form_are_not_tried(gpu):

@@ -46,18 +46,21 @@ def choose(step: Linear, x: Any, graph: Prepared, storage: str) -> tuple[Linear,
             f"storage '2:4' needs a CUDA device of compute capability 8.0 and weights in float16, bfloat16 or float32; "
             f"here are {kind} on {x.device.type}: take 'auto'"
         )
-    if storage != "auto":
-        return step.stored(storage) or _dense(step), ""
-    forms, notes = {"dense": _dense(step)}, []
-    if int(step.weight.count_nonzero()) <= HOPELESS * step.weight.numel() and step.weight.dtype.is_floating_point:
-        forms["csr"] = step.stored("csr") or forms["dense"]
-    if capable(x.device, step.weight.dtype) and (made := step.stored("2:4")) is not None:
-        if why := _fault(made, forms["dense"], graph, x):
-            notes.append(f"2:4 {why}")
-        else:
-            forms["2:4"] = made
-    if len(forms) == 1:
-        return forms["dense"], "; ".join(notes)
+    dense = _dense(step)
+    forms: dict[str, Linear] = {"dense": dense}
+    if storage in ("dense", "csr"):
+        return step.stored(storage) or dense, ""
+    tried = {"2:4": step.stored("2:4") if capable(x.device, step.weight.dtype) else None}
+    if storage == "auto" and int(step.weight.count_nonzero()) <= HOPELESS * step.weight.numel():
+        tried = {"csr": step.stored("csr"), **tried}
+    notes: list[str] = []
+    for form, made in tried.items():
+        if made is not None:
+            why = _fault(made, dense, graph, x)
+            notes += [f"{form} {why}"] if why else []
+            forms |= {} if why else {form: made}
+    if storage != "auto" or len(forms) == 1:
+        return forms.get(storage, dense), "; ".join(notes)
     times = {form: milliseconds(partial(made.run, graph, x), x.device) for form, made in forms.items()}
     best = min(times, key=lambda form: times[form])
     return forms[best], "; ".join([*(f"{form} {ms:.3g} ms" for form, ms in times.items()), *notes])

@@ -56,10 +56,10 @@ class AttendDots(Step):
 
 
 def dots(graph: Prepared, arcs: Csr, query: Tensor, key: Tensor) -> Tensor:
-    """``query[target] . key[source]`` for every arc, float [arcs]; for export by gathering, else without."""
+    """``query[target] . key[source]`` for every arc, float [arcs]; for export and half precision by gathering."""
     if not query.size(1):
         return query.new_zeros(arcs.index.size(0))
-    if graph.plain:
+    if graph.plain or query.dtype not in (torch.float32, torch.float64):  # which torch's kernel takes
         return (query[arcs.target] * key[arcs.index]).sum(1)
     where = csr(arcs.ptr, arcs.index, query.new_zeros(arcs.entries), arcs.columns)
     return torch.sparse.sampled_addmm(where, query.contiguous(), key.contiguous().t(), beta=0.0).values()

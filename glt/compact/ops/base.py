@@ -62,6 +62,11 @@ class Step(nn.Module):
         """Its tensors by name."""
         return dict(self.named_buffers())
 
+    @property
+    def derived(self) -> list[Tensor]:
+        """Tensors that it made from these for a device."""
+        return []
+
     def again(self, inputs: Sequence[int] | None = None, **changed: Any) -> Step:
         """The same step with other inputs, tensors or options."""
         tensors = {k: changed.pop(k, v) for k, v in self._buffers.items()}

@@ -85,6 +85,15 @@ class Linear(Step):
             weight.index_add_(1, self.get_buffer("take"), wide)
         return Linear(self.inputs, self.width, self.name, {"weight": weight, "bias": self.bias}, form="dense")
 
+    @property
+    def derived(self) -> list[Tensor]:
+        made: Any = self._made
+        parts = [made] if type(made) is Tensor else [getattr(made, "packed", None), getattr(made, "meta", None)]
+        return [part for part in parts if part is not None]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_made": None}  # torch's semi-structured matrices cannot be copied
+
     def macs(self, graph: Prepared, x: Any = None) -> int:
         if self.form in ("csr", "2:4"):
             return self.get_buffer("values").numel() * graph.rows
