@@ -15,7 +15,7 @@ from torch_geometric.data import Data
 from glt.compact.graphs import Prepared
 from glt.compact.model import Compact
 from glt.compact.ops import Linear, Opaque, Step
-from glt.compact.record import NotRecordable, Record
+from glt.compact.record import NotRecordable, recorded
 from glt.errors import GltError
 from glt.export import serialised
 from glt.forward import arguments_of
@@ -151,7 +151,7 @@ def cost(ticket: Ticket, model: nn.Module, data: Data, **options: Any) -> Cost:
 
 def _layers(ticket: Ticket, model: nn.Module, data: Data, sub: Data, compact: Compact) -> tuple[list[Layer], list[str]]:
     try:
-        record = Record(copy.deepcopy(model).eval(), data)
+        record = recorded(copy.deepcopy(model).eval(), data)
     except (NotRecordable, RuntimeError, TypeError, ValueError):
         return [], [type(model).__name__]
     nodes = int(data.num_nodes or 0)

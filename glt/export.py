@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from glt.builtin import Sparsifier
 from glt.compact.graphs import Csr, Multiply, Operator, Prepared, multiply_by_sums, multiply_plainly
 from glt.compact.model import Compact, Ready
 from glt.compact.ops import KINDS, Linear, Opaque
@@ -29,8 +30,9 @@ def export(compact: Compact, path: str | Path, graph: bool = True) -> Path:
     """Write a compact model, atomically, in the format that the suffix says.
 
     ``.safetensors``: tensors, and the steps as JSON in the header; :func:`load` reads it, and so does one function of
-    plain torch (docs/compact.md). ``.pt2``: a ``torch.export`` program of ``(x, operators, place, given)`` with the
-    graph's own as ``example_inputs``, nodes and arcs of any number. ``.onnx``: the same, where the operators exist. In
+    plain torch (docs/compact.md). How the ticket sparsifies another graph is there too. ``.pt2``: a ``torch.export``
+    program of ``(x, operators, place, given)`` with the graph's own as ``example_inputs``, nodes and arcs of any
+    number. ``.onnx``: the same, where the operators exist, without the graph, whose nodes are never renumbered. In
     these two, weights that are stored as 2:4 are dense, and a softmax by channel (GENConv) takes memory for arcs x
     channels.
 
@@ -70,6 +72,8 @@ def serialised(compact: Compact, graph: bool = True) -> bytes:
         "operators": [asdict(operator) for operator in compact.operators],
         "features": compact.features,
     }
+    if is_dataclass(compact.sparsifier) and not isinstance(compact.sparsifier, type):
+        header["sparsifier"] = asdict(compact.sparsifier)
     tensors = {f"step/{i}/{k}": v for i, step in enumerate(compact.steps) for k, v in step.tensors.items()}
     if graph and compact.ready is not None:
         ready = compact.ready
@@ -117,6 +121,7 @@ def _assembled(header: dict[str, Any], tensors: dict[str, Tensor]) -> Compact:
         steps.append(kind(entry["inputs"], entry["width"], entry["name"], own, **entry["options"]))
     operators = [Operator(**operator) for operator in header["operators"]]
     compact = Compact(steps, header["output"], operators, header["features"])
+    compact.sparsifier = Sparsifier(**header["sparsifier"]) if "sparsifier" in header else None
     if "rows" in header:
         rows = header["rows"]
 
@@ -160,13 +165,13 @@ def arguments(ready: Ready, given: bool = False) -> tuple[Any, ...]:
     return x, [_copied(operator) for operator in ready.graph.operators], place, own
 
 
-def _program(compact: Compact, multiply: Multiply) -> torch.export.ExportedProgram:
-    if compact.ready is None:
+def _program(compact: Compact, ready: Ready | None, multiply: Multiply) -> torch.export.ExportedProgram:
+    if ready is None:
         raise GltError("this compact model has no graph to be exported with: make it ready with .on(data)")
-    taken = arguments(compact.ready, any(isinstance(step, Opaque) for step in compact.steps))
+    taken = arguments(ready, any(isinstance(step, Opaque) for step in compact.steps))
     steps = [step.plain() if isinstance(step, Linear) else step for step in compact.steps]
     made = Compact(steps, compact.output, compact.operators, compact.features)
-    made.ready = compact.ready
+    made.ready = ready
 
     def free(tensor: Tensor | None) -> dict[int, Any] | None:  # nodes and arcs come first, except in edge_index
         if tensor is None:
@@ -190,7 +195,7 @@ def _write_safetensors(compact: Compact, path: Path, graph: bool) -> None:
 
 
 def _write_pt2(compact: Compact, path: Path, graph: bool) -> None:
-    program = _program(compact, multiply_plainly)
+    program = _program(compact, compact.ready, multiply_plainly)
     with atomic(path) as temporary:
         torch.export.save(program, str(temporary))
 
@@ -198,7 +203,8 @@ def _write_pt2(compact: Compact, path: Path, graph: bool) -> None:
 def _write_onnx(compact: Compact, path: Path, graph: bool) -> None:
     if missing := [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]:
         raise GltError(f"ONNX files need {' and '.join(missing)}: pip install onnx onnxscript")
-    program = _program(compact, multiply_by_sums)
+    ready = compact.ready and compact.ready.in_order()  # the file holds no graph whose nodes were renumbered
+    program = _program(compact, ready, multiply_by_sums)
     with atomic(path) as temporary:
         try:
             made: Any = torch.onnx.export(program, dynamo=True, verbose=False)

@@ -21,6 +21,8 @@ from torch_geometric.nn import (
     GCNConv,
     GENConv,
     GraphConv,
+    GraphNorm,
+    JumpingKnowledge,
     SAGEConv,
     Sequential,
     SGConv,
@@ -33,7 +35,9 @@ from glt.compact.graphs import Csr, multiply_rows
 from glt.compact.ops import Opaque
 from glt.constraints import prunable_weights
 from glt.errors import GltError
+from glt.export import export, load
 from glt.forward import Forward
+from glt.problem import Problem
 from glt.registry import build
 
 DENSITIES = (0.0, 0.02, 0.1, 0.5, 1.0)
@@ -362,6 +366,77 @@ def test_functions_that_are_not_known_are_called_and_bound_to_one_graph():
         made.on(graph(seed=1))
 
 
+class Between(nn.Module):
+    """A function or module that has no rule, between a convolution and a linear layer."""
+
+    def __init__(self, between, width=12):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.between, self.last = GCNConv(FEATURES, 12), between, nn.Linear(width, CLASSES)
+
+    def forward(self, x, edge_index):
+        return self.last(self.between(self.conv(x, edge_index).relu()))
+
+
+FUNCTIONS = {
+    "normalize": F.normalize,
+    "slice": lambda h: torch.cat([h[:, 6:], h[:, :6]], dim=1),
+    "division": lambda h: h / h.norm(dim=1, keepdim=True).clamp(min=1e-6),
+    "hardswish": F.hardswish,
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_functions_that_only_look_at_values_run_on_other_graphs(function):
+    model, data, other = masked(Between(FUNCTIONS[function]), 0.3), graph(1.0), graph(1.0, seed=4)
+    made = compact(model, data)
+    assert "left alone, the function" in str(made.report)
+    other = other.subgraph(torch.arange(21))
+    assert difference(made(), reference(model, data)) <= 1e-5
+    assert difference(made(other), reference(model, other)) <= 1e-5
+
+
+class Scaled(Own):
+    """Its mean degree enters as a number: right on its own graph, wrong on any other."""
+
+    def forward(self, x, edge_index):
+        return self.lin(x) * (1 + edge_index.size(1) / x.size(0))
+
+
+def test_numbers_taken_from_the_graph_are_found_out():
+    model, data = Scaled(), graph(1.0)
+    made = compact(model, data)
+    assert_same(made, model, data)
+    with pytest.raises(GltError, match=r"recorded for one graph \(it uses numbers of its graph\)"):
+        made.on(graph(seed=1))
+
+
+class Max(nn.Module):
+    """Jumping knowledge by a maximum, which takes several tensors."""
+
+    def __init__(self, mode):
+        super().__init__()
+        self.convs = nn.ModuleList([GCNConv(FEATURES, 8), GCNConv(8, 8)])
+        self.jump, self.last = JumpingKnowledge(mode, 8, 2), nn.Linear(8, CLASSES)
+
+    def forward(self, x, edge_index):
+        seen = []
+        for conv in self.convs:
+            x = conv(x, edge_index).relu()
+            seen.append(x)
+        return self.last(self.jump(seen))
+
+
+@pytest.mark.parametrize("make", [lambda: Max("max"), lambda: Max("lstm"), lambda: Between(GraphNorm(12))])
+def test_the_smallest_module_that_cannot_be_written_down_is_left_alone(make):
+    torch.manual_seed(0)
+    model, data, other = masked(make(), 0.1), graph(1.0), graph(1.0, seed=4)
+    made = compact(model, data, reorder=False)
+    assert_same(made, model, data, left_alone=1)
+    before, after = sizes(model, made)
+    assert after < before and difference(made(other), reference(model, other)) <= 1e-5
+
+
 def test_a_model_is_not_modified():
     model, data = masked(Custom(), 0.2), graph()
     model.train()
@@ -408,6 +483,15 @@ def test_renumbered_nodes_give_the_same_rows(name):
     one, two = (compact(model, data, reorder=reorder) for reorder in (True, False))
     assert one.report.reordered == (name != "mlp") and not two.report.reordered
     torch.testing.assert_close(one(), two(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*BACKBONES, "left alone"])
+def test_renumbering_is_undone(name):
+    model, data = Custom(GATv2Conv) if name == "left alone" else model_of(name), graph(weighted=True)
+    made = compact(model, data, reorder=True)
+    ready = made.ready.in_order()
+    assert ready.place is None
+    assert difference(made.run(ready.x, ready.graph), made()) <= 1e-5
 
 
 def test_a_product_with_the_graph_comes_where_rows_are_narrow():
@@ -497,6 +581,26 @@ def test_another_graph_is_sparsified_by_the_same_scorer(found):
         nameless.sparsifier()
     with pytest.raises(GltError, match="does not name a scorer"):
         nameless.compact(model, data).on(data, sparsify=True)
+
+
+def test_scorers_that_draw_draw_the_same_again(found):
+    data = found[2]
+    backbone = build("backbones", {"name": "gcn", "hidden": 16})
+    problem = Problem(data, backbone, glt.Recipe(epochs=1), seed=3, config={"strategy": "random"})
+    (ticket,) = build("strategies", "random").tickets(problem, glt.OneShot(graph=0.4, weight=0.8))
+    assert torch.equal(ticket.sparsifier()(data).edge_index, ticket.apply(data).edge_index)
+    ticket.edge_weights = ticket.edge_keep.float()
+    with pytest.raises(GltError, match="edges have weights"):
+        ticket.sparsifier()
+
+
+def test_a_model_from_a_file_sparsifies_other_graphs_as_before(found, tmp_path):
+    ticket, model, data = found
+    made = ticket.compact(model, data)
+    again = load(export(made, tmp_path / "it.safetensors", graph=False))
+    torch.testing.assert_close(again.on(data, sparsify=True)(), made(), rtol=1e-4, atol=1e-5)
+    again = load(export(again, tmp_path / "again.safetensors", graph=False))
+    assert again.sparsifier == made.sparsifier
 
 
 def test_learned_masks_do_not_sparsify_other_graphs(found):

@@ -11,7 +11,7 @@ import click
 @click.command()
 @click.argument("ticket", type=click.Path())
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of dataset files (default: $GLT_DATA).")
-@click.option("--storage", default="auto", show_default=True, help="Form of the weights: auto (measured), dense, csr.")
+@click.option("--storage", default="auto", show_default=True, help="Form of weights: auto (measured), dense, csr, 2:4.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def cost(ticket: str, root: Path | None, storage: str, as_json: bool) -> None:
     """What a TICKET costs: multiply-adds by layer and kind, parameters, bytes; dense, ticket and compact."""

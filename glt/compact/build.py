@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import MessagePassing
+from torch_geometric.utils import subgraph
 
 from glt.compact.exact import difference, tolerance
 from glt.compact.live import shrink
 from glt.compact.model import Compact, Line, Report
 from glt.compact.ops import Input, Linear, Opaque, Step
 from glt.compact.order import Program, fold, narrow_first, weights_first
-from glt.compact.record import NotRecordable, Record
+from glt.compact.record import GIVEN, NotRecordable, Record, recorded
 from glt.compact.storage import choose, milliseconds
 from glt.errors import GltError
 from glt.forward import Forward, arguments_of
@@ -53,7 +54,7 @@ def compact(
     reference = Forward(model, data, plain=True).evaluate()
     lines: list[Line] = []
     try:
-        record = Record(model, data)
+        record = recorded(model, data)
         made = _compacted(record, data, storage, narrow, lines)
         error = difference(made(), reference)
         if not error <= tolerance(data.x.dtype):
@@ -64,9 +65,31 @@ def compact(
         why = " ".join(str(reason).split())
         made, lines = _alone(model, data, why)
         error = difference(made(), reference)
+    made.bound = _bound(made, model, data)
     renumbered = _renumber(made, data, reorder)
     made.report = Report(tuple(lines), error, renumbered)
     return made
+
+
+def _bound(made: Compact, model: nn.Module, data: Data) -> str:
+    """By what the model belongs to its own graph, found by trying half of it; "" where it runs on others."""
+    calls = [f"{step.name}, which is left alone" for step in made.steps if isinstance(step, Opaque)]
+    why = calls[0] if calls else "numbers of its graph"
+    half = _half(data)
+    try:
+        error = difference(made(half), Forward(model, half, plain=True).evaluate())
+    except (RuntimeError, TypeError, ValueError, IndexError):
+        return why
+    return "" if error <= tolerance(data.x.dtype) else why
+
+
+def _half(data: Data) -> Data:
+    """Every second node, and the arcs between them."""
+    kept = torch.arange(0, int(data.num_nodes or 0), 2, device=data.edge_index.device)
+    arcs, _, mask = subgraph(kept, data.edge_index, relabel_nodes=True, num_nodes=data.num_nodes, return_edge_mask=True)
+    x = data.x if data.x.layout == torch.strided else data.x.to_sparse_coo()
+    own = {k: data[k][mask] for k in GIVEN[1:] if data.get(k) is not None}
+    return Data(x=x.index_select(0, kept), edge_index=arcs, num_nodes=kept.numel(), **own)
 
 
 def _compacted(record: Record, data: Data, storage: str, narrow: bool, lines: list[Line]) -> Compact:

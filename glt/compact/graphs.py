@@ -51,6 +51,15 @@ class Csr:
         """On another device."""
         return Csr(self.ptr.to(device), self.index.to(device), self.values.to(device), self.columns)
 
+    def renumbered(self, order: Tensor, columns: Tensor | None = None) -> Csr:
+        """Row i is row ``order[i]`` of this one; column j becomes ``columns[j]``, or stays."""
+        place = torch.empty_like(order)
+        place[order] = torch.arange(order.numel(), device=order.device)
+        target, index = place[self.target], self.index if columns is None else columns[self.index]
+        sort = torch.argsort(target * self.columns + index, stable=True)
+        ptr = row_pointers(target[sort], order.numel())
+        return Csr(ptr, index[sort], self.values[sort], self.columns)
+
     @property
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         """(ptr, index, values)."""
