@@ -157,21 +157,34 @@ class Exported(nn.Module):
         return logits if place is None else logits[place]
 
 
-def arguments(ready: Ready, given: bool = False) -> tuple[Any, ...]:
-    """What an exported program takes for a graph: ``arguments(compact.on(data).ready)``."""
+def arguments(compact: Compact, renumbered: bool = True) -> tuple[Any, ...]:
+    """What an exported program takes for the graph that ``compact`` is ready for: ``arguments(compact.on(data))``.
+
+    Args:
+        compact: the model that was exported, or the same on another graph.
+        renumbered: whether nodes have places, as in a ``.pt2`` file; in ``.onnx`` they never have.
+
+    Raises:
+        GltError: it has no graph.
+    """
+    ready = compact.ready
+    if ready is None:
+        raise GltError("this compact model has no graph to be exported with: make it ready with .on(data)")
+    ready = ready if renumbered else ready.in_order()
     x: Any = _copied(ready.x) if isinstance(ready.x, Csr) else ready.x.clone()
-    own = {k: v.clone() for k, v in ready.graph.given.items()} if given else {}
-    place = None if ready.place is None else ready.place.clone()
+    alone = any(isinstance(step, Opaque) for step in compact.steps)
+    own = {k: v.clone() for k, v in ready.graph.given.items()} if alone else {}
+    place = None
+    if renumbered:
+        place = torch.arange(ready.graph.rows, device=ready.x.device) if ready.place is None else ready.place.clone()
     return x, [_copied(operator) for operator in ready.graph.operators], place, own
 
 
-def _program(compact: Compact, ready: Ready | None, multiply: Multiply) -> torch.export.ExportedProgram:
-    if ready is None:
-        raise GltError("this compact model has no graph to be exported with: make it ready with .on(data)")
-    taken = arguments(ready, any(isinstance(step, Opaque) for step in compact.steps))
+def _program(compact: Compact, multiply: Multiply, renumbered: bool) -> torch.export.ExportedProgram:
+    taken = arguments(compact, renumbered)
     steps = [step.plain() if isinstance(step, Linear) else step for step in compact.steps]
     made = Compact(steps, compact.output, compact.operators, compact.features)
-    made.ready = ready
+    made.ready = compact.ready
 
     def free(tensor: Tensor | None) -> dict[int, Any] | None:  # nodes and arcs come first, except in edge_index
         if tensor is None:
@@ -195,7 +208,7 @@ def _write_safetensors(compact: Compact, path: Path, graph: bool) -> None:
 
 
 def _write_pt2(compact: Compact, path: Path, graph: bool) -> None:
-    program = _program(compact, compact.ready, multiply_plainly)
+    program = _program(compact, multiply_plainly, True)
     with atomic(path) as temporary:
         torch.export.save(program, str(temporary))
 
@@ -203,8 +216,7 @@ def _write_pt2(compact: Compact, path: Path, graph: bool) -> None:
 def _write_onnx(compact: Compact, path: Path, graph: bool) -> None:
     if missing := [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]:
         raise GltError(f"ONNX files need {' and '.join(missing)}: pip install onnx onnxscript")
-    ready = compact.ready and compact.ready.in_order()  # the file holds no graph whose nodes were renumbered
-    program = _program(compact, ready, multiply_by_sums)
+    program = _program(compact, multiply_by_sums, False)  # there is no graph in it whose nodes could be renumbered
     with atomic(path) as temporary:
         try:
             made: Any = torch.onnx.export(program, dynamo=True, verbose=False)

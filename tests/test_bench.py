@@ -149,6 +149,14 @@ def test_bench_reloads_exported_models(main, ticket, suffix):  # noqa: F811
     assert [json.loads(line)["variant"] for line in out.splitlines()] == ["stock PyG", "compact", f"model.{suffix}"]
 
 
+def test_bench_runs_an_onnx_file_whose_nodes_were_renumbered_when_it_was_measured(main, ticket):  # noqa: F811
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    main("export", ticket, "-o", "model.onnx", "--storage", "dense", "--reorder")
+    code, out, _ = main("bench", ticket, "model.onnx", "--only", "compact", "--passes", "1", "--json")
+    assert code == 0 and [json.loads(line)["variant"] for line in out.splitlines()][-1] == "model.onnx"
+
+
 @pytest.mark.parametrize(
     ("suffix", "message"), [("pt2", "was exported on cpu: export it again with --device cuda"), ("onnx", "cpu alone")]
 )

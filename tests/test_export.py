@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from test_backbones import BACKBONES, FEATURES, graph, model_of
 from test_compact import Custom, masked
@@ -22,7 +23,8 @@ MODELS = (*BACKBONES, "custom")
 
 
 class Every(nn.Module):
-    """What no other model here has: attention by inner products with a gate, a mean by softmax, shares in a sum."""
+    """What no other model here has: attention by inner products with a gate, a mean by softmax, shares in a sum, and a
+    function without a rule."""
 
     def __init__(self):
         super().__init__()
@@ -32,7 +34,7 @@ class Every(nn.Module):
 
     def forward(self, x, edge_index):
         x = self.attend(x, edge_index).relu()
-        return self.first(self.soft(x, edge_index), x, edge_index)
+        return F.normalize(self.first(self.soft(x, edge_index), x, edge_index))
 
 
 def of(name, words=0.1, **options):
@@ -91,21 +93,21 @@ def test_plain_torch_reads_them_where_there_is_no_glt(tmp_path):
 
 @pytest.mark.parametrize(("name", "words"), [("gcn", 0.1), ("attention", 1.0), ("every", 1.0)])
 def test_a_torch_export_runs_on_its_graph_and_on_others(name, words, tmp_path):
-    made = of(name, words, storage="dense", reorder=False)
+    made = of(name, words, storage="dense", reorder=True)
     program = torch.export.load(export(made, tmp_path / "it.pt2"))
     run = program.module()
     assert difference(run(*program.example_inputs[0]), made()) <= 1e-5
     other = made.on(graph(words, seed=3).subgraph(torch.arange(22)))
-    assert difference(run(*arguments(other.ready)), other()) <= 1e-5
+    assert difference(run(*arguments(other)), other()) <= 1e-5
 
 
 @pytest.mark.parametrize("name", ["gcn", "gat", "every"])
 def test_onnx(name, tmp_path):
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    made = of(name, storage="dense", reorder=False)
+    made = of(name, storage="dense", reorder=True)
     session = runtime.InferenceSession(str(export(made, tmp_path / "it.onnx")))
-    given = [t for t in torch.utils._pytree.tree_leaves(arguments(made.ready)) if t is not None]
+    given = [t for t in torch.utils._pytree.tree_leaves(arguments(made, renumbered=False)) if t is not None]
     inputs = {slot.name: tensor.numpy() for slot, tensor in zip(session.get_inputs(), given, strict=True)}
     assert difference(torch.from_numpy(session.run(None, inputs)[0]), made()) <= 1e-5
 

@@ -78,7 +78,7 @@ def _onnx(path: Path, compact: Any) -> Runner:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    tensors = [leaf.numpy() for leaf in tree_leaves(arguments(compact.ready.in_order())) if leaf is not None]
+    tensors = [leaf.numpy() for leaf in tree_leaves(arguments(compact, renumbered=False)) if leaf is not None]
     names = [i.name for i in session.get_inputs()]
     if len(names) != len(tensors):
         raise GltError(f"{path} takes {len(names)} tensors, this ticket's graph is {len(tensors)}: another ticket's?")

@@ -66,6 +66,11 @@ class Csr:
         return self.ptr, self.index, self.values
 
     @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return self.ptr.device
+
+    @property
     def entries(self) -> int:
         """Number of stored entries."""
         return self.index.numel()
