@@ -21,6 +21,7 @@ from pathlib import Path
 import click
 import torch
 from accuracy import HERE, PLACES, TEACHERS, compared, experiments
+from command import Command
 from found import CONTROLLED, wanted
 
 from glt.allocator import keep_freed_memory
@@ -61,7 +62,7 @@ def run(
     yield from run_controls(subjects, controls_of(list(which)), root=root, on_epoch=on_epoch)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("names", nargs=-1)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads (default: torch's choice).")
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of dataset files (default: $GLT_DATA).")

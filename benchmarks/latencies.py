@@ -60,21 +60,24 @@ def levels(records: Sequence[Record]) -> str:
     rows = [r for r in records if r["benchmark"] == "levels"]
     if not rows:
         return "Not yet measured on a quiet machine: `python benchmarks/speed.py levels`."
-    header = [
-        "ms per epoch",
-        "level",
-        "TEDDY",
-        "frozen masks",
-        "live part",
-        "whole units, frozen",
-        "whole units, live part",
-    ]
+    columns = {
+        "ours": "TEDDY",
+        "frozen": "frozen masks",
+        "live": "live part",
+        "random": "random, frozen",
+        "random_live": "random, live part",
+        "frozen_unit": "whole units, frozen",
+        "live_unit": "whole units, live part",
+        "random_unit": "random units, frozen",
+        "random_live_unit": "random units, live part",
+    }
+    columns = {key: title for key, title in columns.items() if any(key in r for r in rows)}
+    header = ["ms per epoch", "level", *columns.values()]
     lines = []
     for r in sorted(rows, key=lambda r: (list(NAMES).index(r["parameters"]["dataset"]), r["parameters"]["level"])):
         p = r["parameters"]
         name = f"{NAMES[p['dataset']]}, {BACKBONES[p['backbone']]}-{p['hidden']}"
-        times = [r["ours"], r["frozen"], r["live"], r["frozen_unit"], r["live_unit"]]
-        lines.append([name, str(p["level"]), *(f"{ms:.1f}" for ms in times)])
+        lines.append([name, str(p["level"]), *(f"{r[key]:.1f}" if key in r else "" for key in columns)])
     return markdown(header, lines) + "\n\n" + provenance(rows)
 
 

@@ -30,6 +30,7 @@ import accuracy
 import click
 import machine
 import torch
+from command import Command
 from controls import RUNS, tickets
 from rich.console import Console
 from speed_epoch import graph_of
@@ -42,7 +43,6 @@ from glt.bench.table import table
 from glt.bench.variants import Case
 from glt.controls.width_matched import narrowed
 from glt.cost import cost
-from glt.errors import GltError
 from glt.results import Record
 from glt.schedules.level import Level
 from glt.ticket import Ticket
@@ -69,7 +69,7 @@ DENSE = "dense"
 NARROW = "width_matched"
 
 
-@click.command(help=__doc__.split("\n")[0])
+@click.command(cls=Command, help=__doc__.split("\n")[0])
 @click.argument("part", type=click.Choice(["aims", "accuracy", "all"]), default="all")
 @click.option("--quick", is_flag=True, help="A smoke run: a small graph, few passes, nothing is written.")
 @click.option("--dataset", multiple=True, help="aims: these datasets alone.")
@@ -93,22 +93,19 @@ def main(
     keep_freed_memory()
     console = Console(width=None if Console().is_terminal else 120)
     passes, warm_up = (2, 1) if quick else (passes, warm_up)
-    try:
-        if part in ("aims", "all"):
-            places = [a for a in AIMS if a[0] in (dataset or [a[0]]) and a[1] in (backbone or [a[1]])]
-            for place in [("csbm", "gcn", 16)] if quick else places:
-                for choice in granularity or GRANULARITIES:
-                    console.print(f"aims: {' '.join(map(str, place))}, {choice}")
-                    records = aims(*place, choice, passes, warm_up, device)
-                    _written(records, None if quick else output)
-                    console.print(table(records), markup=False, highlight=False)
-        if part in ("accuracy", "all") and not quick:
-            for place in PLACES:
-                for record in points(place, passes, warm_up, device):
-                    _written([record], output)
-                    console.print(f"{record['parameters']}: {record['ours']} ms")
-    except GltError as error:
-        raise click.ClickException(str(error)) from None
+    if part in ("aims", "all"):
+        places = [a for a in AIMS if a[0] in (dataset or [a[0]]) and a[1] in (backbone or [a[1]])]
+        for place in [("csbm", "gcn", 16)] if quick else places:
+            for choice in granularity or GRANULARITIES:
+                console.print(f"aims: {' '.join(map(str, place))}, {choice}")
+                records = aims(*place, choice, passes, warm_up, device)
+                _written(records, None if quick else output)
+                console.print(table(records), markup=False, highlight=False)
+    if part in ("accuracy", "all") and not quick:
+        for place in PLACES:
+            for record in points(place, passes, warm_up, device):
+                _written([record], output)
+                console.print(f"{record['parameters']}: {record['ours']} ms")
 
 
 def aims(

@@ -148,7 +148,8 @@ def _levels(console: Console, quick: bool, dataset: tuple[str, ...]) -> Iterator
     for name, kind, hidden in places[:1] if quick else places:
         console.print(f"levels: {kind} on {name}")
         large = name in speed_epoch.GENERATED
-        yield speed_levels.run(name, kind, hidden, *((1, 1, 2) if quick else (3, 2, 5) if large else (5, 5, 10)))
+        sizes = (1, 1, 2, 3) if quick else (3, 2, 5, 20) if large else (5, 5, 10, 200)
+        yield speed_levels.run(name, kind, hidden, *sizes)
 
 
 def _scoring_table(records: list[Record]) -> Table:
@@ -239,26 +240,19 @@ def _together_table(records: list[Record]) -> Table:
 
 
 def _levels_table(records: list[Record]) -> Table:
+    kinds = ("largest", "random", "largest units", "random units")
     table = _table(
-        "One training epoch against the level; times in ms, ratio: level 0 / level",
-        [
-            "dataset",
-            "level",
-            "TEDDY (IQR)",
-            "ratio",
-            "frozen",
-            "live",
-            "units",
-            "features",
-            "whole units: frozen",
-            "live",
-        ],
+        "One training epoch against the level; times in ms, ratio: level 0 / level; frozen masks, all / live (units)",
+        ["dataset", "level", "TEDDY (IQR)", "ratio", *kinds],
     )
     for r in records:
         p = r["parameters"]
-        times = (_spread(r["ours"], r["ours_iqr"]), f"{r['ratio']:.2f}", f"{r['frozen']:.1f}", f"{r['live']:.1f}")
-        whole = (f"{r['frozen_unit']:.1f}", f"{r['live_unit']:.1f}")
-        table.add_row(p["dataset"], str(p["level"]), *times, str(r["live_units"]), str(r["live_features"]), *whole)
+        times = [_spread(r["ours"], r["ours_iqr"]), f"{r['ratio']:.2f}"]
+        for granularity in ("", "_unit"):
+            for whole, live in (("frozen", "live"), ("random", "random_live")):
+                pair = f"{r[whole + granularity]:.1f} / {r[live + granularity]:.1f}"
+                times.append(f"{pair} ({r[live.replace('live', 'live_units') + granularity]})")
+        table.add_row(p["dataset"], str(p["level"]), *times)
     return table
 
 

@@ -17,6 +17,7 @@ import click
 import compared
 from accuracy import PLACES, TABLE, experiments
 from found import Found
+from large import batches, gpu
 from latencies import latency, levels, plot_latency, tradeoff
 from plots import plot_methods
 from wording import BACKBONES, DATASETS, percent, provenance
@@ -105,7 +106,11 @@ def kernels(records: Sequence[Record]) -> str:
                 f"{other['ours']:.2f}",
             ]
         )
-    cuda = "" if any(r["device"].startswith("cuda") for r in records) else " CUDA: not yet measured."
+    cuda = (
+        ""
+        if any(r["device"].startswith("cuda") for r in records)
+        else " CUDA: not yet measured (kernels.py --device cuda)."
+    )
     return markdown(header, lines) + "\n\n" + provenance(records).replace("</sub>", f"{cuda}</sub>")
 
 
@@ -198,6 +203,8 @@ TABLES: dict[str, tuple[str, Callable[[Sequence[Record]], str]]] = {
     "epoch": ("speed.jsonl", epoch),
     "kernels": ("kernels.jsonl", kernels),
     "together": ("speed.jsonl", together),
+    "gpu": ("speed.jsonl", gpu),
+    "batches": ("speed.jsonl", batches),
     "latency": ("latency.jsonl", latency),
     "levels": ("speed.jsonl", levels),
     "scoring": ("speed.jsonl", scoring),

@@ -10,7 +10,14 @@ from glt.results import Record
 from glt.summary import Row, bootstrap
 
 DATASETS = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed"}
-BACKBONES = {"gcn": "GCN", "gin": "GIN", "gin-1": "GIN, 1-layer MLP", "gat": "GAT", "sage": "SAGE"}
+BACKBONES = {
+    "gcn": "GCN",
+    "gcn-128": "GCN-128",
+    "gin": "GIN",
+    "gin-1": "GIN, 1-layer MLP",
+    "gat": "GAT",
+    "sage": "SAGE",
+}
 SEEDS = 5
 """What has fewer seeds is not shown."""
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from glt.arrays import count
 from glt.constraints import Masks
-from glt.errors import GltError, unknown
+from glt.errors import GltError, GltWarning, unknown
 from glt.select import keep_count, keep_top
 
 ALLOCATIONS = ("global", "uniform", "uniform_plus", "erk")
@@ -91,7 +91,7 @@ def allocate(
     if how == "global":
         masks = _best(scores, keep, least, alive)
         if lost := [name for name, high in zip(masks, most, strict=True) if high and not masks[name].any()]:
-            warnings.warn(f"sparsity {sparsity} leaves {', '.join(lost)} without a weight", stacklevel=2)
+            warnings.warn(f"sparsity {sparsity} leaves {', '.join(lost)} without a weight", GltWarning, stacklevel=2)
         return masks
     parts = [(sum(score.shape) if how == "erk" else score.numel()) or 1 for score in scores.values()]
     return top_of_each(scores, _share(keep, parts, least, most), alive)

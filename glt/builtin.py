@@ -12,6 +12,7 @@ from torch import nn
 from torch_geometric.data import Data
 
 from glt.check import num_classes
+from glt.datasets.splits import of_seed
 from glt.errors import GltError
 from glt.registry import build, spec_of
 from glt.sparsify import keep_arcs, remove_arcs
@@ -20,9 +21,8 @@ from glt.ticket import Ticket
 
 
 def data_of(ticket: Ticket, root: Path | None = None) -> Data:
-    """The ticket's dataset. Raises GltError where it was found on a user's own."""
-    data: Data = build("datasets", _named(ticket, "dataset"))(root)
-    return data
+    """The ticket's dataset, with the split of its seed. Raises GltError where it was found on a user's own."""
+    return of_seed(build("datasets", _named(ticket, "dataset"))(root), int(ticket.config.get("seed", 0)))
 
 
 def model_of(ticket: Ticket, data: Data) -> nn.Module:

@@ -14,15 +14,17 @@ from torch_geometric.data import Data
 
 from glt.allocate import densities
 from glt.config import controls_of
-from glt.controls.base import Control, Outcome
+from glt.controls.base import Control, Outcome, shared_key
 from glt.errors import GltError, TrainingError
 from glt.evaluate import metric_named
+from glt.inductive import track_of
 from glt.measured import measured
 from glt.paired import Comparison, compare, pack
 from glt.problem import OnEpoch, Problem
 from glt.provenance import provenance
 from glt.registry import build, spec_of
 from glt.results import Record
+from glt.shared import Shared
 from glt.strategies.base import Taught
 from glt.subject import Subject, check_same
 from glt.tasks import right
@@ -133,7 +135,7 @@ def problem_of(
         config["backbone"] = spec_of(model)
     seed, metric = int(ticket.config.get("seed", 0)), ticket.metrics.get("metric")
     problem = Problem(data, model, recipe, seed, metric, ticket.undirected, config, on_epoch)
-    ticket.apply(problem.data)
+    ticket.apply(problem.data)  # it is of this very graph
     ticket.rewind(problem.model())
     return problem
 
@@ -143,8 +145,13 @@ def teaching_of(strategy: Any) -> Taught:
     return strategy if isinstance(strategy, Taught) else Taught()
 
 
-def control(problem: Problem, subject: Subject, wanted: Iterable[Control], teaching: Taught) -> Iterator[Record]:
+def control(
+    problem: Problem, subject: Subject, wanted: Iterable[Control], teaching: Taught, shared: Shared | None = None
+) -> Iterator[Record]:
     """Yield a record per control of one ticket; finished ones are read, others run and appended at once.
+
+    A control that is not the ticket's own is looked for in ``shared`` first; its costs are then those of the training
+    that was measured, whichever ticket's it was.
 
     A control that is not possible yields a record with status ``left out``, which is not written; one whose training
     fails, ``failed``. Both carry the error.
@@ -158,19 +165,33 @@ def control(problem: Problem, subject: Subject, wanted: Iterable[Control], teach
         about = about or _about(problem, subject, teaching)
         spec = spec_of(piece)
         record = {**about, "control": spec["name"], "control_spec": spec}
-        record["track"] = teaching.track if piece.taught else "none"
+        record["track"] = track_of(problem.config, teaching.track if piece.taught else "none")
         try:
-            made = piece(problem, subject.ticket, teaching)
+            record |= _outcome(problem, subject.ticket, piece, teaching, shared)
         except TrainingError as error:
             record |= {**provenance(problem.data.x.device), "status": "failed", "error": str(error)}
-        except GltError as error:
-            yield record | {"status": "left out", "error": str(error)}
+        if record["status"] == "left out":
+            yield record
             continue
-        else:
-            record |= _measured(problem, made)
         if subject.results:
             subject.results.append(record)
         yield record
+
+
+def _outcome(problem: Problem, ticket: Ticket, piece: Control, teaching: Taught, shared: Shared | None) -> Record:
+    """What a control scores, or why it is not possible: found now, or by whoever needed the same one first."""
+
+    def make() -> Record:
+        try:
+            made = piece(problem, ticket, teaching)
+        except TrainingError:
+            raise
+        except GltError as error:
+            return {"status": "left out", "error": str(error)}
+        return _measured(problem, made)
+
+    key = shared_key(piece, problem, ticket, teaching) if shared else None
+    return shared.control(problem, key, make) if shared and key else make()
 
 
 def finished(subject: Subject) -> dict[str, Record]:
@@ -189,8 +210,11 @@ def _key(piece: Control) -> str:
 def _about(problem: Problem, subject: Subject, teaching: Taught) -> Record:
     """Which ticket a record is about, and what that ticket scores: measured, not believed."""
     config, ticket = problem.config, subject.ticket
-    logits = problem.logits(ticket.restore(problem.model()), problem.subgraph(ticket.edge_keep, ticket.edge_weights))
-    data, score = problem.data, metric_named(problem.metric)
+    model, edges = ticket.restore(problem.model()), (ticket.edge_keep, ticket.edge_weights)
+    logits = tested = problem.logits(model, problem.subgraph(*edges))
+    if problem.recipe.inductive:
+        tested = problem.logits(model, problem.tested(*edges))
+    data, whole, score = problem.data, problem.whole, metric_named(problem.metric)
     named = {part: (config.get(part) or {}).get("name") for part in ("strategy", "backbone", "dataset")}
     return {
         "config_id": config.get("config_id"),
@@ -207,8 +231,8 @@ def _about(problem: Problem, subject: Subject, teaching: Taught) -> Record:
         **{f"ticket_{k}": v for k, v in _kept(ticket).items()},
         "ticket_densities": densities(ticket.weight_masks),
         "ticket_val": score(logits[data.val_mask], data.y[data.val_mask]),
-        "ticket_test": score(logits[data.test_mask], data.y[data.test_mask]),
-        "ticket_right": _right(problem, logits),
+        "ticket_test": score(tested[whole.test_mask], whole.y[whole.test_mask]),
+        "ticket_right": _right(problem, tested),
         **{k: ticket.metrics[k] for k in ("dense_val", "dense_test") if k in ticket.metrics},
     }
 
@@ -236,6 +260,6 @@ def _kept(ticket: Ticket) -> dict[str, float]:
 
 def _right(problem: Problem, logits: Tensor) -> str | None:
     """Which test nodes are classified rightly; None where the metric is not their mean."""
-    test = problem.data.test_mask
-    nodes = right(logits[test], problem.data.y[test], problem.metric)
+    test = problem.whole.test_mask
+    nodes = right(logits[test], problem.whole.y[test], problem.metric)
     return None if nodes is None else pack(nodes.cpu().numpy())

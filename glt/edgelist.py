@@ -36,6 +36,12 @@ class EdgeList:
     num_nodes: int
     columns: dict[str, np.ndarray] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, data: Data) -> EdgeList:
+        """The arcs of a graph, with their ``edge_weight`` and ``edge_attr`` where there are any."""
+        known = {name: data[name].numpy() for name in ("edge_weight", "edge_attr") if data.get(name) is not None}
+        return cls(data.edge_index.numpy(), int(data.num_nodes or 0), known)
+
     def data(self) -> Data:
         """The arcs as a PyG graph."""
         return Data(edge_index=torch.from_numpy(np.ascontiguousarray(self.arcs)), num_nodes=self.num_nodes)

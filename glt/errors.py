@@ -1,9 +1,13 @@
-"""The one exception that users are meant to read."""
+"""The one exception that users are meant to read, and the one warning."""
 
 from __future__ import annotations
 
 import difflib
+import functools
+import sys
+import warnings
 from collections.abc import Iterable
+from typing import Any
 
 
 class GltError(ValueError):
@@ -26,6 +30,25 @@ class TrainingError(GltError):
     """A training that cannot go on, such as one whose loss became NaN."""
 
     exit_code = 1
+
+
+class GltWarning(UserWarning):
+    """What is done as asked, though the user may not have meant it; the command line shows it as one line."""
+
+
+@functools.cache
+def warn_plainly() -> None:
+    """Show a :class:`GltWarning` as ``warning: ...`` on stderr, each text once; other warnings stay as they are."""
+    usual, said = warnings.showwarning, set()
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if not issubclass(category, GltWarning):
+            usual(message, category, *where, **more)
+        elif str(message) not in said:
+            said.add(str(message))
+            print(f"warning: {message}", file=sys.stderr)
+
+    warnings.showwarning = show
 
 
 def unknown(kind: str, value: object, allowed: Iterable[str]) -> str:

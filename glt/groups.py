@@ -11,7 +11,7 @@ from torch import Tensor
 
 from glt.allocate import FLOOR
 from glt.constraints import Masks
-from glt.errors import GltError
+from glt.errors import GltError, GltWarning
 from glt.select import keep_count
 
 Pool = Literal["mean", "rms", "first"]
@@ -116,6 +116,7 @@ def best_groups(
         warnings.warn(
             f"sparsity {sparsity} leaves matrix {', '.join(lost)} of {len(had)} without a {name}; an allocation of a "
             "pruner's strategy (imp, oneshot, random) shares the weights among them",
+            GltWarning,
             stacklevel=2,
         )
     masks = groups.masks(chosen)

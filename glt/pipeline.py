@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 from glt.config import Config
 from glt.controlled import control, teaching_of
 from glt.errors import TrainingError
+from glt.inductive import track_of
 from glt.measured import measured
 from glt.problem import Problem
 from glt.provenance import provenance
@@ -36,13 +37,15 @@ class Run:
         config: the experiment.
         results: its JSONL file.
         folder: its ticket files, ``<folder>/seed0/level05.safetensors``.
-        shared: where dense trainings and scores are that other experiments need too, if any do.
+        shared: where dense trainings, scores and controls are that other experiments need too, if any do.
+        n_configs: how many configurations of its method, backbone and dataset are tried; recorded where it is known.
     """
 
     config: Config
     results: Results
     folder: Path
     shared: Shared | None = None
+    n_configs: int | None = None
 
     @classmethod
     def under(cls, config: Config, out: Path) -> Run:
@@ -240,7 +243,7 @@ def _controls(run: Run, problem: Problem, levels: list[Level]) -> Iterator[Recor
         if run.config.controls and record:
             path = run.path(problem.seed, level.number)
             subject = Subject(Ticket.load(path), str(path), record["ticket_sha256"], run.results)
-            yield from control(problem, subject, run.config.controls, teaching_of(run.config.strategy))
+            yield from control(problem, subject, run.config.controls, teaching_of(run.config.strategy), run.shared)
 
 
 def _save(run: Run, problem: Problem, level: Level, ticket: Ticket) -> Record:
@@ -250,7 +253,7 @@ def _save(run: Run, problem: Problem, level: Level, ticket: Ticket) -> Record:
     sha256 = ticket.save(path)
     record = {
         **_point(run, problem, level),
-        "track": getattr(run.config.strategy, "track", "none") if level.number else "none",
+        "track": track_of(problem.config, getattr(run.config.strategy, "track", "none") if level.number else "none"),
         **measured(problem, ticket),
         "ticket_bytes": path.stat().st_size,
         "ticket_sha256": sha256,
@@ -273,7 +276,8 @@ def _failed(run: Run, problem: Problem, level: Level, error: Exception) -> Recor
 
 
 def _point(run: Run, problem: Problem, level: Level) -> Record:
-    return point(run.config, problem.seed, level.number, problem.data.split)
+    known = {} if run.n_configs is None else {"n_configs": run.n_configs}
+    return point(run.config, problem.seed, level.number, problem.data.split) | known
 
 
 def point(config: Config, seed: int, level: int, split: str | None) -> Record:

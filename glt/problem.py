@@ -14,11 +14,16 @@ from torch_geometric.data import Data
 
 from glt.check import check_data, num_classes
 from glt.constraints import Masks, prunable_weights
+from glt.datasets.splits import of_seed
 from glt.edges import PrunableEdges
 from glt.errors import GltError
+from glt.evaluate import metric_named
 from glt.forward import Forward
+from glt.frozen import fit_frozen
+from glt.inductive import arrived, scorer_of, without_test_nodes
 from glt.losses import Loss
 from glt.masks import check_arcs_in_training, check_soft_masks
+from glt.registry import spec_of
 from glt.schedules.level import Level
 from glt.select import keep_count
 from glt.sparsify import remove_arcs, weigh_arcs
@@ -48,7 +53,8 @@ class Problem:
     """A graph, its edges, a model with its initial weights, and a recipe; the same for every strategy.
 
     Args:
-        data: a graph with x, edge_index, y and the three masks; checked by :func:`glt.check.check_data`.
+        data: a graph with x, edge_index, y and the three masks; checked by :func:`glt.check.check_data`. Masks may hold
+            several splits, of which the seed takes one (:func:`glt.datasets.splits.of_seed`).
         model: a module (its present weights are the initial ones; it is not modified), or a backbone, which
             is initialised under ``seed``.
         recipe: how models are trained (default: :class:`~glt.train.Recipe`).
@@ -57,6 +63,10 @@ class Problem:
         undirected: whether (u, v) and (v, u) are one edge (default: ``data.undirected`` or True).
         config: recorded in every ticket.
         on_epoch: called with (phase, epoch, validation metric).
+
+    Attributes:
+        data: the graph that everything is searched and trained on: without the test nodes if the recipe is inductive.
+        whole: with them.
 
     Raises:
         GltError: the data is not fit for a search, or the model cannot be called on it.
@@ -73,17 +83,21 @@ class Problem:
         config: dict[str, Any] | None = None,
         on_epoch: OnEpoch | None = None,
     ) -> None:
+        data = of_seed(data, seed)
         check_data(data)
         if undirected is None:
             undirected = bool(data.get("undirected", True))
-        self.data = copy.copy(data)
-        self.data.undirected = undirected  # scorers ask for it
+        self.whole = copy.copy(data)
+        self.whole.undirected = undirected  # scorers ask for it
         self.recipe = recipe or Recipe()
+        self.data = without_test_nodes(self.whole) if self.recipe.inductive else self.whole
         self.seed = seed
         self.metric: str = metric or default_metric(data)
         self.config = config or {}
+        if self.recipe.inductive:  # what a ticket has to say of itself
+            self.config = {"train": spec_of(self.recipe), **self.config}
         self.on_epoch = on_epoch
-        self.edges = PrunableEdges.of(data.edge_index, data.num_nodes, undirected)
+        self.edges = PrunableEdges.of(self.data.edge_index, self.data.num_nodes, undirected)
         self.undirected = undirected
         self._model = self._initialised(model)
         self._soft_masked: set[bool] = set()
@@ -123,7 +137,9 @@ class Problem:
     @cached_property
     def dense(self) -> FitResult:
         """The full graph with all weights, trained once: the reference, and TEDDY's teacher."""
-        return self.fit(self.data, phase="dense")
+        result = self.fit(self.data, phase="dense")
+        self._test(result, self.masks()[0])
+        return result
 
     def logits(self, model: nn.Module, data: Data) -> Tensor:
         """Logits of all nodes in evaluation mode, as training evaluates: float [nodes, classes]."""
@@ -177,6 +193,38 @@ class Problem:
         """
         return remove_arcs(weigh_arcs(self.data, self.edges, weights), self.edges.to_arcs(keep))
 
+    def tested(self, keep: Tensor, weights: Tensor | None = None, scorer: Any = None) -> Data:
+        """The graph on which the test nodes are read: :meth:`subgraph`, or where they come later :attr:`whole`.
+
+        Args:
+            keep: bool [edges].
+            weights: float [edges]; as of :meth:`subgraph`.
+            scorer: decides about the edges of new nodes; by default what the config's strategy says.
+
+        Raises:
+            GltError: nothing says how these are scored, or the others have weights.
+        """
+        if not self.recipe.inductive:
+            return self.subgraph(keep, weights)
+        if weights is not None:
+            raise GltError("train.inductive: edges have weights, and new ones would have none: leave out reweight")
+        return arrived(self.whole, self._whole_edges, keep, lambda: scorer or scorer_of(self.config, self.seed))
+
+    @cached_property
+    def _whole_edges(self) -> PrunableEdges:
+        return PrunableEdges.of(self.whole.edge_index, int(self.whole.num_nodes or 0), self.undirected)
+
+    def _test(self, result: FitResult, keep: Tensor, weights: Tensor | None = None, scorer: Any = None) -> None:
+        """Where test nodes were absent from a training: read them now, into its result."""
+        if not self.recipe.inductive:
+            return
+        graph, mask, score = self.tested(keep, weights, scorer), self.whole.test_mask, metric_named(self.metric)
+        for name, state in (("test", result.state), ("last_test", result.last)):
+            if state is not None:
+                logits = self.logits(self.model_at(state), graph)
+                setattr(result, name, score(logits[mask], self.whole.y[mask]))
+        result.last = None
+
     def fit(
         self,
         data: Data,
@@ -184,26 +232,33 @@ class Problem:
         model: nn.Module | None = None,
         loss: Loss | None = None,
         constrain: Constrain | None = None,
+        masks: Masks | None = None,
         phase: str = "fit",
         epochs: int | None = None,
         stop: Stop | None = None,
     ) -> FitResult:
-        """Train ``model`` (default: a fresh one) on ``data`` for the recipe's epochs; see :func:`glt.train.fit`."""
+        """Train ``model`` (default: a fresh one) on ``data`` for the recipe's epochs; see :func:`glt.train.fit`.
+
+        ``masks`` instead of ``constrain``: weights outside of them stay zero; see :func:`glt.frozen.fit_frozen`.
+        """
         on_epoch = self.on_epoch
-        return fit(
-            model or self.model(),
-            data,
-            self.recipe if epochs is None else replace(self.recipe, epochs=epochs),
-            seed=self.seed,
-            metric=self.metric,
-            loss=loss,
-            constrain=constrain,
-            on_epoch=None if on_epoch is None else lambda epoch, val: on_epoch(phase, epoch, val),
-            stop=stop,
-        )
+        recipe = self.recipe if epochs is None else replace(self.recipe, epochs=epochs)
+        how: dict[str, Any] = {
+            "seed": self.seed,
+            "metric": self.metric,
+            "loss": loss,
+            "on_epoch": None if on_epoch is None else lambda epoch, val: on_epoch(phase, epoch, val),
+            "stop": stop,
+        }
+        if masks is not None:
+            return fit_frozen(model or self.model(), data, masks, recipe, **how)
+        return fit(model or self.model(), data, recipe, constrain=constrain, **how)
 
     def check(self, levels: Iterable[Level]) -> None:
-        """Raise GltError if a level would leave no edge or no weight."""
+        """Raise GltError if a level would leave no edge or no weight, or no way to score edges of new nodes."""
+        levels = list(levels)
+        if self.recipe.inductive and any(level.graph_sparsity for level in levels):
+            scorer_of(self.config, self.seed)
         weights = sum(p.numel() for p in prunable_weights(self._model).values())
         for level in levels:
             self.edges.count(level.graph_sparsity)
@@ -218,6 +273,7 @@ class Problem:
         spent: Sequence[Cost] = (),
         initial: Mapping[str, Tensor] | None = None,
         edge_weights: Tensor | None = None,
+        scorer: Any = None,
     ) -> Ticket:
         """The ticket of a level.
 
@@ -229,7 +285,9 @@ class Problem:
             spent: the other trainings that were needed to find it.
             initial: the state it is rewound to (default: the initial weights).
             edge_weights: float [edges], as of :meth:`subgraph`.
+            scorer: as of :meth:`tested`.
         """
+        self._test(result, keep, edge_weights, scorer)
         ticket = Ticket(
             edge_keep=keep.cpu(),
             weight_masks={k: v.cpu() for k, v in masks.items()},
@@ -256,6 +314,8 @@ class Problem:
         }
         if result.together != 1:
             ticket.metrics["together"] = result.together
+        if result.live:
+            ticket.metrics["live"] = result.live
         if self.data.x.is_cuda:
             ticket.metrics["cuda_graph"] = result.captured
         return ticket

@@ -1,10 +1,10 @@
-"""What several experiments need alike is made once: dense trainings, and scores of edges."""
+"""What several experiments need alike is made once: dense trainings, scores of edges, controls."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from glt.kernels.choice import asked
 from glt.problem import Problem
 from glt.provenance import versions
 from glt.registry import spec_of
+from glt.results import Record
 from glt.ticket import Ticket
 from glt.train import FitResult
 
@@ -33,7 +34,8 @@ class Shared:
     on, versions and threads included. One process makes a thing, others wait for it; a lock ends with its process.
 
     Attributes:
-        folder: ``dense/<key>/seed0.safetensors`` (tickets of level 0) and ``scores/<key>.safetensors``.
+        folder: ``dense/<key>/seed0.safetensors`` (tickets of level 0), ``scores/<key>.safetensors`` and
+            ``controls/<key>.json`` (what their records say of them).
     """
 
     folder: Path
@@ -60,7 +62,8 @@ class Shared:
     def scores(self, problem: Problem, pieces: tuple[Any, ...], make: Callable[[], Tensor]) -> Tensor:
         """Edge scores (float [edges]) that depend on the graph and ``pieces`` alone; ``make`` computes them."""
         spec = [spec_of(piece) for piece in pieces]
-        path = self.folder / "scores" / f"{_key(problem, scores=spec)}.safetensors"
+        split = {"without": problem.whole.get("split")} if problem.recipe.inductive else {}
+        path = self.folder / "scores" / f"{_key(problem, scores=spec, **split)}.safetensors"
         with _alone(path):
             try:
                 return load_file(path)["scores"].to(problem.data.x.device)
@@ -70,6 +73,24 @@ class Shared:
             with atomic(path) as file:
                 save_file({"scores": scores.cpu().contiguous()}, file)
         return scores
+
+    def control(self, problem: Problem, about: Mapping[str, Any], make: Callable[[], Record]) -> Record:
+        """What a control scored that depends on the problem and ``about`` alone; ``make`` trains and measures it.
+
+        Raises:
+            TrainingError: its training failed; the folder is left as it was.
+        """
+        setting = {part: problem.config[part] for part in ("backbone", "train")}
+        key = _key(problem, **setting, seed=problem.seed, metric=problem.metric, control=about)
+        path = self.folder / "controls" / f"{key}.json"
+        with _alone(path):
+            try:
+                record: Record = json.loads(path.read_text())
+            except (OSError, ValueError):  # not there, or not whole
+                record = make()
+                with atomic(path) as file:
+                    file.write_text(json.dumps(record))
+        return record
 
 
 def restored(problem: Problem, ticket: Ticket, seconds: float) -> FitResult:

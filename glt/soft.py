@@ -1,11 +1,30 @@
-"""A soft mask over arcs: what it means for sums, and for attention."""
+"""Attention over arcs, and a soft mask over them: what it means for sums, and for attention."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch_geometric.utils import softmax
 
 from glt.errors import GltError
+
+
+def waits(x: Tensor) -> bool:
+    """Whether who reads a number of ``x`` waits for a device."""
+    return x.device.type != "cpu"
+
+
+def attention(logits: Tensor, ptr: Tensor, target: Tensor) -> Tensor:
+    """Softmax of ``logits`` over each target, float [arcs, heads], without waiting for a device.
+
+    Args:
+        logits: float [arcs, heads], sorted by target.
+        ptr: int64 [targets + 1], where each target's arcs begin.
+        target: int64 [arcs].
+    """
+    if waits(logits):  # who sums segments looks at the pointers first
+        return softmax(logits, target, num_nodes=ptr.numel() - 1)
+    return softmax(logits, ptr=ptr)
 
 
 def padded(mask: Tensor, size: int) -> Tensor:

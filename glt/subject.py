@@ -9,6 +9,7 @@ from typing import Any
 
 from glt import ticket_file
 from glt.errors import GltError
+from glt.inductive import is_inductive
 from glt.results import Results
 from glt.ticket import Ticket
 
@@ -61,8 +62,11 @@ def check_same(subjects: Sequence[Subject]) -> None:
             raise GltError(f"{subject.name} is dense (level 0), which is a control itself: give a ticket of a level")
         if subject.ticket.trained is None:
             raise GltError(f"{subject.name} was saved without trained weights: what it scores cannot be measured")
+        graphs = [each.ticket.fingerprint[:12] for each in (first, subject)]
+        if is_inductive(first.ticket.config):  # every split leaves another one
+            graphs = ["", ""]
         for what, one, other in (
-            ("graph", first.ticket.fingerprint[:12], subject.ticket.fingerprint[:12]),
+            ("graph", *graphs),
             ("level", first.level, subject.level),
             *_settings(first.ticket, subject.ticket),
         ):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -11,6 +12,8 @@ from glt.paired import Comparison, ControlRow
 from glt.summary import Row
 
 COLUMNS = ("level", "graph", "weight", "seeds", "val", "test", "against dense")
+WIDTH = 120
+"""Of a line that is not a table."""
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -51,19 +54,27 @@ def summary_table(
 def density_lines(rows: Iterable[tuple[str, Mapping[str, float]]]) -> list[str]:
     """What each row keeps of every layer's weights, in percent, a line for each row that says it.
 
-    Rows of the same layers stand in columns; their names stand in a line above, once.
+    Rows of the same layers stand in columns; their names stand in a line above, once. Where there are more layers than
+    :data:`WIDTH` holds, the others follow below.
     """
     lines: list[str] = []
-    above: tuple[str, ...] = ()
-    for name, densities in rows:
-        layers = tuple(densities)
-        if layers and layers != above:
-            lines.append(f"{'weights kept, %':<17}" + "  ".join(layers))
-        if layers:
-            cells = (f"{100 * value:>{len(layer)}.1f}" for layer, value in densities.items())
-            lines.append(f"  {name:<15}" + "  ".join(cells))
-        above = layers or above
+    for layers, same in groupby((row for row in rows if row[1]), key=lambda row: tuple(row[1])):
+        group = list(same)
+        for some in _fitting(layers, WIDTH - 17):
+            lines.append(f"{'weights kept, %':<17}" + "  ".join(some))
+            for name, densities in group:
+                cells = (f"{100 * densities[layer]:>{len(layer)}.1f}" for layer in some)
+                lines.append(f"  {name:<15}" + "  ".join(cells))
     return lines
+
+
+def _fitting(names: Sequence[str], width: int) -> Iterator[Sequence[str]]:
+    """``names`` in order, as many at a time as a line of ``width`` holds with two spaces between them."""
+    start = 0
+    for stop in range(1, len(names) + 1):
+        if stop == len(names) or len("  ".join(names[start : stop + 1])) > width:
+            yield names[start:stop]
+            start = stop
 
 
 CONTROL_COLUMNS = ("control", "graph", "weight", "kept", "seeds", "val", "test", "ticket - control")

@@ -17,6 +17,7 @@ from glt import ticket_file
 from glt.constraints import Masks
 from glt.edges import PrunableEdges
 from glt.errors import GltError
+from glt.inductive import applied, is_inductive, without_test_nodes
 from glt.initial import again, recipe
 from glt.provenance import versions
 from glt.sparsify import remove_arcs, weigh_arcs
@@ -68,7 +69,9 @@ class Ticket:
     def apply(self, data: Data) -> Data:
         """A copy of ``data`` with the pruned edges' arcs removed, per-arc attributes along with them.
 
-        Of a ticket with :attr:`edge_weights` the others are in ``edge_weight``, times what is there.
+        Of a ticket with :attr:`edge_weights` the others are in ``edge_weight``, times what is there. A ticket that was
+        found without the test nodes takes the graph without them, or, by its test_mask, the whole one, where its scorer
+        decides about the edges that touch them (:mod:`glt.inductive`).
 
         Raises:
             GltError: ``data`` is another graph than the ticket's.
@@ -76,13 +79,22 @@ class Ticket:
         if data.get("edge_index") is None:
             raise GltError("the data has no edge_index to apply the ticket to")
         edges = PrunableEdges.of(data.edge_index, int(data.num_nodes or 0), self.undirected)
+        test = data.get("test_mask")
+        if is_inductive(self.config) and test is not None and bool(test.any()):
+            seen = without_test_nodes(data)
+            self._check(PrunableEdges.of(seen.edge_index, int(seen.num_nodes or 0), self.undirected))
+            return applied(self, data, edges)
+        self._check(edges)
+        return remove_arcs(weigh_arcs(data, edges, self.edge_weights), edges.to_arcs(self.edge_keep))
+
+    def _check(self, edges: PrunableEdges) -> None:
+        """GltError unless these are the edges of the ticket's graph."""
         if edges.fingerprint() != self.fingerprint:
             raise GltError(
                 f"this ticket belongs to another graph: it has {self.edge_keep.numel()} edges and fingerprint "
                 f"{self.fingerprint[:12]}, the graph given {edges.num_edges} and {edges.fingerprint()[:12]}; "
                 "apply it to the data it was found on"
             )
-        return remove_arcs(weigh_arcs(data, edges, self.edge_weights), edges.to_arcs(self.edge_keep))
 
     def rewind(self, model: nn.Module) -> nn.Module:
         """Set ``model`` to the initial weights, pruned ones zero, and return it.

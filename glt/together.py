@@ -82,6 +82,8 @@ def _why_not(models: Sequence[nn.Module], graphs: Sequence[Data], recipe: Recipe
         return "mini-batches"
     if recipe.eval_chunk:
         return "evaluation by chunks"
+    if recipe.inductive:
+        return "test nodes that come later"
     return stack.why_not(models, graphs)
 
 

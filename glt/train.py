@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -36,6 +37,9 @@ class Recipe:
     epoch is among those evaluated. By chunks (built-in backbones alone, without deepergcn and gcnii; another model
     ignores it) it holds the states of two layers, three or four with attention, and a chunk, and gives the same numbers
     up to rounding.
+
+    ``live`` is about trainings whose pruned weights stay zero (:func:`glt.frozen.fit_frozen`): the dead part of the
+    network is not computed. Dropout draws other numbers there; without it, it is the same training to rounding.
     """
 
     epochs: Annotated[int, Field(ge=1, description="training epochs")] = 200
@@ -47,6 +51,13 @@ class Recipe:
     eval_chunk: Annotated[
         int, Field(ge=0, description="evaluate layer by layer, so many nodes at a time; 0: the whole graph at once")
     ] = 0
+    inductive: Annotated[
+        bool, Field(strict=True, description="test nodes and their edges are absent until the test (glt.inductive)")
+    ] = False
+    live: Annotated[
+        bool | Literal["auto"],
+        Field(description="train the live units and features alone; auto: where whole units or features are pruned"),
+    ] = "auto"
 
     def __post_init__(self) -> None:
         """Build the batches now, so that a bad option is an error before anything runs."""
@@ -78,7 +89,7 @@ class FitResult:
     Attributes:
         state: parameters and buffers at that epoch (copies).
         logits: float [nodes, classes] of that state in evaluation mode.
-        val, test: metric at that epoch, test read nowhere else.
+        val, test: metric at that epoch, test read nowhere else; NaN where the graph has no test node.
         epoch: its number, from 1.
         last_val, last_test: metric after the last epoch, for comparison.
         epochs: epochs trained.
@@ -87,6 +98,8 @@ class FitResult:
         captured: whether epochs ran as a CUDA graph: ``"yes"``, or ``"no: ..."`` with the reason.
         together: how many models were trained at once (:func:`glt.together.fit_together`); ``"no: ..."`` with the
             reason where that was asked for and could not be.
+        last: parameters and buffers after the last epoch, where the graph has no test node and others are to be read.
+        live: of a training of :func:`glt.frozen.fit_frozen`: how much of the network was computed, see there.
     """
 
     state: dict[str, Tensor]
@@ -101,6 +114,8 @@ class FitResult:
     kernels: str = ""
     captured: str = "no"
     together: int | str = 1
+    last: dict[str, Tensor] | None = None
+    live: str = ""
 
 
 Constrain = Callable[[nn.Module, Optimizer], Constraint]
@@ -144,13 +159,16 @@ def fit(
 
     Raises:
         TrainingError: the loss became NaN or infinite.
-        GltError: batches that are not possible, or of one node where the model has batch normalisation.
+        GltError: batches that are not possible, or of one node where the model has batch normalisation; an inductive
+            recipe, and a graph that has its test nodes.
     """
     started = time.perf_counter()
     score, everywhere = metric_named(metric), loss is not None
     loss = loss or cross_entropy(data)
     nodes = (torch.ones_like(data.train_mask) if everywhere else data.train_mask).nonzero().squeeze(1)
     test = data.test_mask.nonzero().squeeze(1)
+    if recipe.inductive and test.numel():
+        raise GltError("train.inductive: there are test nodes: train on glt.inductive.without_test_nodes(data)")
     batches, full = recipe.batches(data, seed, nodes), isinstance(recipe.batches, Full)
     forward = Forward(model, data, chunk=recipe.eval_chunk)
     kind = tracker if full and recipe.eval_every == 1 else Best
@@ -206,14 +224,15 @@ def fit(
         state=found.state,
         logits=found.logits,
         val=found.val,
-        test=score(found.logits[test], data.y[test]),
+        test=score(found.logits[test], data.y[test]) if test.numel() else math.nan,
         epoch=found.epoch,
         last_val=best.last_val,
-        last_test=score(logits[test], data.y[test]),
+        last_test=score(logits[test], data.y[test]) if test.numel() else math.nan,
         epochs=epoch,
         seconds=time.perf_counter() - started,
         kernels="+".join(sorted(kernels)),
         captured=replayed.said if replayed else captured,
+        last=None if test.numel() else {k: v.detach().clone() for k, v in model.state_dict().items()},
     )
 
 

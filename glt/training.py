@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from torch import nn
 from torch_geometric.data import Data
 
 from glt.capture import SMALL
+from glt.constraints import Masks, freeze_weights
 from glt.errors import TrainingError
+from glt.frozen import part_of
 from glt.losses import Loss
+from glt.part import Part
 from glt.problem import Problem
 from glt.schedules.level import Level
 from glt.ticket import Ticket
@@ -33,6 +37,7 @@ class Training:
         loss, constrain: as of :func:`glt.train.fit`.
         ticket: makes the ticket of the result.
         phase: its name for ``on_epoch``.
+        masks: of weights that stay, in place of a constraint; see :func:`glt.frozen.fit_frozen`.
     """
 
     problem: Problem
@@ -43,6 +48,7 @@ class Training:
     constrain: Constrain | None
     ticket: Callable[[FitResult], Ticket]
     phase: str = ""
+    masks: Masks | None = None
 
     @classmethod
     def dense(cls, problem: Problem) -> Training:
@@ -60,12 +66,24 @@ class Training:
         Raises:
             TrainingError: see :func:`glt.train.fit`.
         """
-        how = {"model": self.model, "loss": self.loss, "constrain": self.constrain}
-        return self.ticket(self.problem.fit(self.data, **how, phase=self._phase))  # type: ignore[arg-type]
+        return self.ticket(self.result())
+
+    def result(self) -> FitResult:
+        """That of training it now, by itself; raises as :meth:`done`."""
+        return self.problem.fit(
+            self.data, model=self.model, loss=self.loss, constrain=self.constrain, masks=self.masks, phase=self._phase
+        )
+
+    def part(self) -> Part | str:
+        """The live part that is trained instead, if one is; see :func:`glt.frozen.part_of`."""
+        return "" if self.masks is None else part_of(self.model, self.data, self.masks, self.problem.recipe)
 
     @property
     def _phase(self) -> str:
         return self.phase or f"level {self.level.number}"
+
+    def _constrained(self) -> Constrain | None:
+        return self.constrain if self.masks is None else partial(freeze_weights, masks=self.masks)
 
     def _watch(self) -> Watch | None:
         on_epoch, phase = self.problem.on_epoch, self._phase
@@ -73,7 +91,20 @@ class Training:
 
 
 def train_together(trainings: Sequence[Training]) -> list[FitResult | TrainingError]:
-    """The result of each, of problems with one graph, metric and recipe; see :func:`glt.together.fit_together`."""
+    """The result of each, of problems with one graph, metric and recipe; see :func:`glt.together.fit_together`.
+
+    Live parts have shapes of their own, and are trained one by one.
+    """
+    parts = [one.part() for one in trainings]
+    beside = [one for one, part in zip(trainings, parts, strict=True) if isinstance(part, str)]
+    results = iter(_beside(beside) if beside else ())
+    return [
+        _alone(one) if isinstance(part, Part) else _saying(next(results), part)
+        for one, part in zip(trainings, parts, strict=True)
+    ]
+
+
+def _beside(trainings: Sequence[Training]) -> list[FitResult | TrainingError]:
     first = trainings[0].problem
     return fit_together(
         [one.model for one in trainings],
@@ -82,9 +113,20 @@ def train_together(trainings: Sequence[Training]) -> list[FitResult | TrainingEr
         seeds=[one.problem.seed for one in trainings],
         metric=first.metric,
         losses=[one.loss for one in trainings],
-        constrains=[one.constrain for one in trainings],
+        constrains=[one._constrained() for one in trainings],
         on_epochs=[one._watch() for one in trainings],
     )
+
+
+def _alone(training: Training) -> FitResult | TrainingError:
+    try:
+        return replace(training.result(), together="no: a live part has a shape of its own")
+    except TrainingError as error:
+        return error
+
+
+def _saying(result: FitResult | TrainingError, part: str) -> FitResult | TrainingError:
+    return replace(result, live=f"no: {part}") if part and isinstance(result, FitResult) else result
 
 
 def at_once(asked: int | str, data: Data) -> int:

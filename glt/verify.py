@@ -13,10 +13,11 @@ from torch_geometric.data import Data
 
 from glt.check import num_classes
 from glt.config import SECTIONS, Config
-from glt.datasets.ogb import judged
+from glt.datasets.ogb_evaluator import judged
 from glt.errors import GltError
 from glt.evaluate import metric_named
 from glt.forward import Forward
+from glt.inductive import judged_on
 from glt.kernels.choice import AUTO, use
 from glt.problem import Problem
 from glt.registry import build, names
@@ -58,7 +59,8 @@ def verify(
     """Recompute a ticket's sparsities and, where it holds trained weights, its metrics.
 
     The arcs are really removed and the pruned weights really zero when the metric is computed, by OGB's own evaluator
-    on OGB's graphs.
+    on OGB's graphs. Where test nodes come later (:mod:`glt.inductive`), the validation metric is that of the graph
+    without them, and the test metric that of the whole graph, sparsified again.
 
     Args:
         ticket: the ticket.
@@ -70,7 +72,7 @@ def verify(
         GltError: the data is another graph, the model does not fit, or the config names neither.
     """
     data = data if data is not None else build("datasets", _named(ticket, "dataset"))(root)
-    sub = ticket.apply(data)
+    graphs = dict(zip(("val", "test"), judged_on(ticket, data), strict=True))
     checks = [
         Check(name, _stored(ticket, name), value, TOLERANCE[name])
         for name, value in (
@@ -84,13 +86,13 @@ def verify(
                 model = build("backbones", _named(ticket, "backbone"))(data.x.size(1), num_classes(data))
         model = ticket.restore(copy.deepcopy(model))  # a user's module stays as it is
         chunk = int((ticket.config.get("train") or {}).get("eval_chunk", 0))
-        logits = Forward(model, sub, chunk=chunk).evaluate()
         metric = str(ticket.metrics.get("metric", "accuracy"))
         score = judged(data, metric) or metric_named(metric)
-        for name in ("val", "test"):
-            mask = data[f"{name}_mask"]
+        made = {id(graph): Forward(model, graph, chunk=chunk).evaluate() for graph in graphs.values()}
+        for name, graph in graphs.items():
+            logits, mask = made[id(graph)], graph[f"{name}_mask"]
             checks.append(
-                Check(name, _stored(ticket, name), score(logits[mask], data.y[mask]), tolerance(int(mask.sum())))
+                Check(name, _stored(ticket, name), score(logits[mask], graph.y[mask]), tolerance(int(mask.sum())))
             )
     return Verification(tuple(checks))
 
@@ -115,7 +117,7 @@ def search_again(ticket: Ticket, root: Path | None = None) -> Verification:
 def _search_again(ticket: Ticket, root: Path | None) -> Verification:
     sections = {part: _named(ticket, part) for part in (*SECTIONS, "train")}
     config = Config(**sections, seeds=(int(ticket.config.get("seed", 0)),))  # type: ignore[arg-type]
-    problem = Problem(config.dataset(root), config.backbone, config.train, config.seeds[0])
+    problem = Problem(config.dataset(root), config.backbone, config.train, config.seeds[0], config=config.spec())
     number = ticket.config.get("level", 0)
     if number == 0:
         again = problem.dense_ticket()

@@ -12,6 +12,8 @@ from reference.graphs import arcs_of, directed
 from torch import nn
 from torch_geometric.data import Data
 
+from glt import soft
+from glt.backbones import deepergcn
 from glt.backbones.dropout import dropout
 from glt.edges import PrunableEdges
 from glt.errors import GltError
@@ -349,6 +351,47 @@ def test_softmax_aggregation_is_exact_whatever_the_size_of_its_inputs(scale, agg
     one = run(model, plain, data)
     assert bool(torch.isfinite(one[0]).all())
     assert_same(one, run(model, prepared, data), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("aggregation", ["softmax_sg", "softmax_t"])
+def test_a_small_graph_on_a_device_is_summed_arc_by_arc(aggregation, masked, monkeypatch):
+    """The same numbers and gradients, and nobody asks how far logits lie apart. A CPU stands in for the device."""
+    model, data = model_of("deepergcn", aggregation=aggregation).double().eval(), graph()
+    data.x = data.x.double()
+    soft = SoftMasked(model, data, PrunableEdges.of(data.edge_index, NODES, False), *masks_for(data)).eval()
+    with torch.no_grad():
+        soft.edges.copy_(torch.linspace(0, 1, soft.edges.numel()))
+
+    def sums():
+        forward = Forward(soft if masked else model, soft.graph if masked else data)
+        return run(forward.model, lambda *_: forward(), data)
+
+    asked = []
+    monkeypatch.setattr(torch.Tensor, "__bool__", lambda x, real=torch.Tensor.__bool__: asked.append(1) or real(x))
+    products = sums()
+    assert asked
+    monkeypatch.setattr(deepergcn, "waits", lambda x: True)
+    asked.clear()
+    by_arcs = sums()
+    assert not asked
+    assert_same(products, by_arcs, rtol=1e-5, atol=1e-7)  # masks are in single precision
+    monkeypatch.setattr(deepergcn, "GATHERED", data.num_edges * 16 - 1)
+    large = sums()
+    assert asked and torch.equal(large[0], products[0])
+
+
+@pytest.mark.parametrize("name", ["gat", "transformer"])
+def test_attention_on_a_device_is_the_same(name, monkeypatch):
+    """Without a sum over segments, which waits for the device: a CPU stands in for it."""
+    model, data = model_of(name).double().eval(), graph()
+    data.x = data.x.double()
+    by_segments = run(model, prepared, data), Forward(model, data, chunk=7).evaluate()
+    monkeypatch.setattr(soft, "waits", lambda x: True)
+    monkeypatch.setattr("torch_geometric.utils._softmax.segment", None)
+    by_targets = run(model, prepared, data), Forward(model, data, chunk=7).evaluate()
+    assert_same(by_segments[0], by_targets[0], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(by_segments[1], by_targets[1])
 
 
 def test_gcnii_has_the_papers_weight_decay():

@@ -17,6 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 import accuracy
 import compared
 import controls
+import kernels
+import large
+import speed
+import speed_epoch
 import speed_together
 import tables
 from found import LEVELS, Found, wanted
@@ -284,6 +288,44 @@ def test_what_no_gpu_has_measured_is_said_to_be_so():
     r = {"benchmark": "together", "parameters": parameters, "ours": 6.0, "peer": 2.0, "ratio": 3.0, **made}
     assert "not yet measured" in tables.together([{**r, "device": "cpu: one"}])
     assert "| Cora, GCN, 512 hidden | 10 | 6.00 | 2.00 | 3.0 |" in tables.together([{**r, "device": "cuda: one"}])
+
+
+def test_every_figure_that_a_gpu_is_to_reach_stands_there_before_it_is_measured(monkeypatch):
+    """Figures, and the commands that measure them; what the CPU measured is not taken for them."""
+    small = {"nodes": 150, "avg_degree": 4, "features": 20, "words": 5}
+    monkeypatch.setitem(speed_epoch.GENERATED, "csbm-arxiv", small)
+    monkeypatch.setattr(speed_epoch, "bandwidth", lambda device: {"copy_gb_s": 8.0})
+    made = {"glt": "0", "commit": "c", "torch": "t", "pyg": "p", "python": "3", "threads": 1}
+    r = {**speed_epoch.run("csbm-arxiv", "gcn", 1, 1, 2, hidden=256), **made}
+    name = "epochs/s, glt : stock PyG; csbm, arxiv-sized, GCN, 256 hidden"
+    floor = name.replace("epochs/s, glt : stock PyG", "time of an epoch : bandwidth floor of its sparse products")
+    assert cells(large.gpu([]), name) == [name, "at least 2", *["not yet measured"] * 2]
+    assert cells(large.gpu([{**r, "device": "cpu: one"}]), name)[2:] == ["not yet measured", f"{r['ratio']:.1f}"]
+    table = large.gpu([{**r, "device": "cuda: one"}])
+    assert cells(table, name)[2:] == [f"{r['ratio']:.1f}", "not yet measured"]
+    assert cells(table, floor)[1:3] == ["at most 2", f"{r['times_floor']:.1f}"]
+    commands = [line.split("#")[0].split()[1:] for line in table.splitlines() if line.startswith("python ")]
+    assert len(commands) == 4
+    for script, *options in commands:
+        main = {"benchmarks/speed.py": speed.main, "benchmarks/kernels.py": kernels.main}[script]
+        assert main.make_context(script, options).params["device"] == "cuda"
+
+
+def test_memory_of_batches_is_said_to_be_missing_until_it_is_measured():
+    assert large.batches([]) == "Not yet measured: `python benchmarks/speed.py batches`."
+    made = {"device": "cpu: one", "glt": "0", "commit": "c", "torch": "t", "pyg": "p", "python": "3", "threads": 1}
+    r = {
+        "benchmark": "batches",
+        "parameters": {"nodes": 2000, "backbone": "gat"},
+        "ours": 1234.5,
+        "epoch_s": 0.25,
+        **made,
+    }
+    table = large.batches([{**r, "way": "10 parts"}, {**r, "way": "whole graph"}])
+    assert [line for line in table.splitlines() if "GAT" in line] == [
+        "| GAT | 2,000 | whole graph | 1,234 | 0.2 |",
+        "| GAT | 2,000 | 10 parts | 1,234 | 0.2 |",
+    ]
 
 
 def test_accuracy_is_a_sweep(monkeypatch, tmp_path):

@@ -5,14 +5,20 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from reference.backbones import small as few_layers
+from reference.waits import Waits
 from torch_geometric.data import Data
 
 import glt
-from glt import capture, train
-from glt.best import DeviceBest
+from glt import capture, soft, train
+from glt.backbones import deepergcn
+from glt.best import Best, DeviceBest
 from glt.capture import SMALL, WARM_UP, Captured, why_not
-from glt.constraints import project_weights
-from glt.registry import build
+from glt.constraints import freeze_weights, largest_weights, project_weights, prunable_weights
+from glt.edges import PrunableEdges
+from glt.losses import distilled
+from glt.masks import SoftMasked, Sparsifying
+from glt.registry import build, names
 from glt.train import Recipe, fit
 
 
@@ -86,6 +92,78 @@ def test_the_loop_of_captured_epochs_is_the_same_training(sbm, monkeypatch):
     assert (again.captured, len(told), again.epochs) == ("yes", 12, 12)
 
 
+class Looking:
+    """A constraint's ``constrain`` that switches on what looks for waiting, from the third step to the last but one."""
+
+    def __init__(self, waits, last, constrain):
+        self.waits, self.last, self.constrain = waits, last, constrain
+
+    def __call__(self, model, optimizer):
+        made, steps = self.constrain(model, optimizer), []
+        optimizer.register_step_post_hook(lambda *_: self.look(steps))
+        return made
+
+    def look(self, steps):
+        steps.append(1)
+        self.waits.on = 2 <= len(steps) < self.last
+
+
+CONSTRAINTS = {
+    "projected": lambda model, optimizer: project_weights(model, optimizer, 0.5),
+    "frozen": lambda model, optimizer: freeze_weights(model, optimizer, largest_weights(prunable_weights(model), 0.5)),
+}
+
+
+def masked(model, data):
+    """A soft-masked model of all edges and weights, and what is done to its masks; it trains on its own graph."""
+    edges = PrunableEdges.of(data.edge_index, data.num_nodes)
+    every = torch.ones(edges.num_edges, dtype=torch.bool, device=data.edge_index.device)
+    weights = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in prunable_weights(model).items()}
+    return SoftMasked(model, data, edges, every, weights), lambda m, o: Sparsifying(m, o, 1e-4, 1e-4)
+
+
+DRAWS = ("_local_scalar_dense", "backbones/dropout.py")
+"""Dropout on a CPU; a device draws its own."""
+
+
+@pytest.mark.parametrize("how", [*CONSTRAINTS, "masks"])
+@pytest.mark.parametrize("name", names("backbones"))
+def test_no_epoch_would_wait_for_a_device(name, how, monkeypatch):
+    """On CPU with the tracker of a device: nothing that a training does needs a number on the host."""
+    monkeypatch.setattr(train, "tracker", DeviceBest)
+    for module in (deepergcn, soft):
+        monkeypatch.setattr(module, "waits", lambda x: True)
+    data = build("datasets", {"name": "csbm", "nodes": 60, "features": 20})()
+    model, run = few_layers(name, hidden=8)(20, data.num_classes), Recipe(epochs=5)
+    constrain = CONSTRAINTS.get(how)
+    loss = distilled(data, torch.rand(60, data.num_classes), 2.0, 1.0, "all")
+    if how == "masks":
+        model, constrain = masked(model, data)
+        data = model.graph
+    with Waits() as waits:
+        fit(model, data, run, loss=loss, constrain=Looking(waits, run.epochs, constrain))
+    assert waits.seen - {DRAWS} == set()
+
+
+def test_what_waits_is_seen(monkeypatch):
+    monkeypatch.setattr(train, "tracker", DeviceBest)
+    data = build("datasets", {"name": "csbm", "nodes": 60, "features": 20})()
+
+    def loss(logits):
+        return logits[data.train_mask].sum() * float(logits.detach().sum() > 0)
+
+    with Waits() as waits:
+        model = build("backbones", {"name": "mlp", "hidden": 8})(20, data.num_classes)
+        fit(
+            model,
+            data,
+            Recipe(epochs=5),
+            loss=loss,
+            constrain=Looking(waits, 5, lambda m, o: project_weights(m, o, 0.5)),
+        )
+    assert {name for name, _ in waits.seen - {DRAWS}} >= {"_local_scalar_dense", "index"}
+
+
 class Streams:
     """What :class:`Captured` asks of torch.cuda, without a device; recording fails as torch's does."""
 
@@ -137,6 +215,15 @@ def test_a_capture_that_fails_leaves_its_stream(monkeypatch):
 
 
 @pytest.fixture
+def deterministic(monkeypatch):
+    """torch's deterministic algorithms."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
 def small():
     return build("datasets", {"name": "csbm", "nodes": 300, "features": 40})()
 
@@ -150,12 +237,17 @@ class TestOnADevice:
         made = model(data.x.size(1), data.num_classes).cuda()
         return fit(made, data.clone().to("cuda"), Recipe(epochs=epochs, lr=0.05), **options)
 
-    @pytest.mark.parametrize("name", ["gcn", "gin", "sage", "gat"])
+    @pytest.mark.parametrize("name", names("backbones"))
     def test_every_backbone_is_captured(self, small, name):
         data = small.to("cuda")
-        model = build("backbones", {"name": name, "hidden": 16})(data.x.size(1), data.num_classes).cuda()
-        said = fit(model, data, Recipe(epochs=WARM_UP + 3)).captured
-        assert said == "yes" or (name == "gat" and said.startswith("no: "))  # torch's segments look at the pointers
+        model = few_layers(name, hidden=16)(data.x.size(1), data.num_classes).cuda()
+        assert fit(model, data, Recipe(epochs=WARM_UP + 3)).captured == "yes"
+
+    def test_trainings_of_soft_masks_are_captured(self, small):
+        data = small.to("cuda")
+        model = few_layers("gcn", hidden=16)(data.x.size(1), data.num_classes).cuda()
+        soft, constrain = masked(model, data)
+        assert fit(soft, soft.graph, Recipe(epochs=WARM_UP + 3), constrain=constrain).captured == "yes"
 
     def test_captured_epochs_are_the_same_training(self, small, monkeypatch):
         project = {"constrain": lambda m, o: project_weights(m, o, 0.5)}
@@ -177,32 +269,48 @@ class TestOnADevice:
         assert result.captured.startswith("no: ") and result.epochs == 10
         assert torch.rand(3, device="cuda").isfinite().all()
 
-    def test_nothing_waits_for_the_device(self, small, monkeypatch):
+    @pytest.mark.parametrize("how", [*CONSTRAINTS, "masks"])
+    @pytest.mark.parametrize("name", names("backbones"))
+    def test_nothing_waits_for_the_device(self, small, monkeypatch, name, how):
         monkeypatch.setenv("GLT_CUDA_GRAPH", "off")
-        seen = []
+        data = small.to("cuda")
+        model, constrain = few_layers(name, hidden=16)(data.x.size(1), data.num_classes).cuda(), CONSTRAINTS.get(how)
+        if how == "masks":
+            model, constrain = masked(model, data)
+            data = model.graph
 
-        def watch(model, optimizer):
-            constraint = project_weights(model, optimizer, 0.5)
-            optimizer.register_step_post_hook(lambda *_: mode(len(seen)) or seen.append(1))
-            return constraint
+        class Mode:
+            """The switch that :class:`Looking` turns."""
 
-        def mode(step):
-            torch.cuda.set_sync_debug_mode("error" if 2 <= step < 15 else "default")
+            def __setattr__(self, _, on):
+                torch.cuda.set_sync_debug_mode("error" if on else "default")
 
         try:
-            assert self.fit(small, epochs=20, constrain=watch).epochs == 20
+            assert fit(model, data, Recipe(epochs=20), constrain=Looking(Mode(), 15, constrain)).epochs == 20
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    def test_deterministic_mode_gives_the_same_bits(self, small, monkeypatch):
-        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-        try:
-            one, two = self.fit(small, dropout=0.5), self.fit(small, dropout=0.5)
-        finally:
-            torch.use_deterministic_algorithms(False)
+    @pytest.mark.parametrize("batches", ["full", {"name": "parts", "num_parts": 3}])
+    @pytest.mark.parametrize("name", names("backbones"))
+    def test_deterministic_mode_gives_the_same_bits(self, small, deterministic, name, batches):
+        data, found = small.to("cuda"), []
+        for _ in range(2):
+            torch.manual_seed(0)
+            model = few_layers(name, hidden=16, dropout=0.5)(data.x.size(1), data.num_classes).cuda()
+            found.append(fit(model, data, Recipe(epochs=20, lr=0.05, batches=batches)))
+        one, two = found
         assert all(torch.equal(value, two.state[name]) for name, value in one.state.items())
-        assert one.kernels in ("segment_csr", "segment_reduce")
+        assert one.kernels in ("segment_csr", "segment_reduce", "")
+
+    def test_the_epoch_that_the_device_finds_is_the_hosts(self, small, monkeypatch, deterministic):
+        monkeypatch.setenv("GLT_CUDA_GRAPH", "off")
+        on_device = self.fit(small, dropout=0.5)
+        monkeypatch.setattr(train, "tracker", Best)
+        on_host = self.fit(small, dropout=0.5)
+        assert (on_device.epoch, on_device.last_val) == (on_host.epoch, pytest.approx(on_host.last_val))
+        assert (on_device.val, on_device.test) == (pytest.approx(on_host.val), pytest.approx(on_host.test))
+        assert all(torch.equal(value, on_device.state[name]) for name, value in on_host.state.items())
+        assert torch.equal(on_device.logits, on_host.logits)
 
     def test_a_function_that_counts(self):
         counter = torch.zeros(1, device="cuda")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from cli_runs import CSBM, finished, one_line, tiny
+from reference import ogb_files
 from reference.scorers import MODEL_FREE, NEEDS_MODEL
 
 import glt
@@ -303,6 +305,27 @@ def test_sparsify_a_dataset(main, scorer):
     assert f"{int(keep.sum())} of {data.num_edges} arcs kept" in out
 
 
+def test_sparsify_a_dataset_keeps_what_its_edges_have(main, workplace):
+    ogb_files.proteins(workplace)
+    options = ("--dataset", "ogbn-proteins", "--root", workplace, "--sparsity", "0.4")
+    assert main("sparsify", *options, "-o", "it.npz")[0] == 0
+    data, kept = glt.load("ogbn-proteins", workplace), read(Path("it.npz"))
+    keep = keep_arcs(data, build("scorers", "teddy"), 0.4)
+    assert np.array_equal(kept.arcs, data.edge_index[:, keep].numpy())
+    assert np.array_equal(kept.columns["edge_attr"], data.edge_attr[keep].numpy())
+    code, _, err = main("sparsify", *options, "-o", "it.csv")
+    assert code == 2 and "'edge_attr' has [8] values per arc; use .npz or .parquet" in one_line(err)
+
+
+def test_what_to_do_next_says_where_the_data_is(main, workplace):
+    folder = workplace / "my data"
+    ogb_files.arxiv(folder)
+    recipe = ("-o", "train.epochs=2", "-o", "backbone.hidden=4")
+    _, out, _ = main("run", "-q", "--dataset", "ogbn-arxiv", "--root", folder, "--graph-sparsity", "0.2", *recipe)
+    following = shlex.split(next(line for line in out.splitlines() if line.startswith("next")))
+    assert following[1:3] == ["glt", "verify"] and main(*following[2:])[0] == 0
+
+
 @pytest.mark.parametrize("into", [".npz", ".csv", ".parquet"])
 @pytest.mark.parametrize("out_of", [".npz", ".csv", ".parquet"])
 def test_sparsify_an_edge_list_with_columns(main, out_of, into):
@@ -561,6 +584,14 @@ def test_a_process_of_its_own(workplace, made):
     assert [r["ticket_sha256"] for r in records] == [r["ticket_sha256"] for r in here]
     assert [r["threads"] for r in records] == [1, 1]
     assert "Warning" not in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_a_warning_is_one_line(workplace):
+    blocks = "strategy={name: teddy, granularity: {name: block, size: 16}}"
+    asked = ["--weight-sparsity", "0.6", "-o", blocks]
+    ended = process("run", *tiny(2), *asked, "--seeds", "1", "--quiet", cwd=workplace)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.startswith("warning: sparsity 0.6 leaves matrix") and ended.stderr.count("\n") == 1
 
 
 def test_a_mistake_in_a_process_of_its_own(workplace):

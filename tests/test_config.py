@@ -85,7 +85,7 @@ def test_the_sweeps_of_this_repository_load(path):
 
 def test_there_are_configs():
     assert {"demo", "demo-csbm"} <= {path.stem for path in CONFIGS}
-    assert {"sweep-demo", "board-cora"} == {path.stem for path in SWEEPS}
+    assert {"sweep-demo", "board-cora", "board-cora-open", "board-others"} == {path.stem for path in SWEEPS}
 
 
 @pytest.mark.parametrize(

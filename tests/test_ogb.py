@@ -14,7 +14,8 @@ from reference import ogb_files
 
 from glt.check import check_data
 from glt.datasets import load
-from glt.datasets.ogb import evaluator, incident_mean, judged
+from glt.datasets.ogb import incident_mean
+from glt.datasets.ogb_evaluator import evaluator, judged
 from glt.errors import DataUnavailable, GltError
 from glt.evaluate import accuracy, metric_named, roc_auc
 from glt.find import find

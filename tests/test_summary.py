@@ -141,3 +141,15 @@ def test_density_lines_name_the_layers_once():
         ["mlp", "100.0"],
     ]
     assert lines[0].index("second") + len("second") == len(lines[1])
+
+
+def test_density_lines_of_many_layers_are_no_wider_than_a_terminal():
+    deep = {f"convs.{i}.mlp.0.weight": i / 100 for i in range(28)}
+    lines = density_lines([("level 1", deep), ("level 2", deep)])
+    assert max(map(len, lines)) <= 120
+    blocks = [lines[i : i + 3] for i in range(0, len(lines), 3)]
+    assert [name for block in blocks for name in block[0].split()[3:]] == list(deep)
+    for row, level in ((1, "1"), (2, "2")):
+        assert [float(cell) for block in blocks for cell in block[row].split()[2:]] == pytest.approx(range(28))
+        assert {tuple(block[row].split()[:2]) for block in blocks} == {("level", level)}
+    assert len(density_lines([("level 1", {"a" * 200: 0.5})])) == 2

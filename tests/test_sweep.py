@@ -22,6 +22,7 @@ from glt.commands.sweep_progress import _Board, duration
 from glt.config import Config
 from glt.errors import DataUnavailable, GltError, TrainingError
 from glt.pipeline import Run
+from glt.problem import Problem
 from glt.results import Results
 from glt.sweeps import backends, work
 from glt.sweeps.backends import run_units
@@ -41,7 +42,7 @@ BASE = {
 }
 TREE = {"name": "it", "base": BASE, "grid": {"strategy": ["teddy", "imp"]}}
 TEDDY = registry.get("strategies", "teddy")
-VOLATILE = {"search_s", "peak_mb", "commit", "dirty"}
+VOLATILE = {"search_s", "peak_mb", "commit", "dirty", "n_configs"}
 ALONE = ("--backend", "sequential")
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -198,6 +199,14 @@ def test_records_are_those_of_glt_run(main, alone):
             assert alone[1][key] == {k: v for k, v in record.items() if k not in VOLATILE}
 
 
+def test_records_say_how_many_configurations_were_tried():
+    """Of one method, backbone and dataset, in this sweep."""
+    tree = {**TREE, "grid": {"strategy": ["imp", {"name": "teddy"}, {"name": "teddy", "weight": 1}]}}
+    run_units(units(tree, seeds=1, train={"epochs": 1}), place(), "sequential")
+    said = {(r["config"]["strategy"]["name"], r["config_id"]): r["n_configs"] for r in results()}
+    assert sorted((name, tried) for (name, _), tried in said.items()) == [("imp", 1), ("teddy", 2), ("teddy", 2)]
+
+
 def test_what_is_shared_is_made_once(monkeypatch):
     seen, scored = [], Counter()
     teddy = registry.get("scorers", "teddy")
@@ -223,6 +232,32 @@ def test_what_is_shared_by_halves_is_made_anew():
     run_units(todo[1:], place(), "sequential")
     tests = {r["test"] for r in results() if r["level"] == 0}
     assert len(list(results())) == 6 and len(tests) == 1
+
+
+def test_a_control_that_is_there_by_halves_is_made_anew():
+    (unit,) = units({**TREE, "grid": {"strategy": ["teddy"]}}, seeds=1)
+    config = unit.run.config
+    problem = Problem(config.dataset(), config.backbone, config.train, 0, config=config.spec())
+    shared, made = unit.run.shared, []
+
+    def killed():
+        raise KeyboardInterrupt
+
+    def make():
+        made.append(1)
+        return {"status": "ok", "test": 0.1 + 0.2}
+
+    with pytest.raises(KeyboardInterrupt):
+        shared.control(problem, {"control": "mlp"}, killed)
+    assert not list(shared.folder.glob("controls/*.json"))
+    first = shared.control(problem, {"control": "mlp"}, make)
+    assert shared.control(problem, {"control": "mlp"}, make) == first and len(made) == 1
+    (path,) = shared.folder.glob("controls/*.json")
+    path.write_bytes(path.read_bytes()[:20])
+    assert shared.control(problem, {"control": "mlp"}, make) == first and len(made) == 2
+    other = Problem(config.dataset(), config.backbone, config.train, 1, config=config.spec())
+    assert shared.control(problem, {"control": "random"}, make) and shared.control(other, {"control": "mlp"}, make)
+    assert len(made) == 4, "another control, another seed"
 
 
 def test_nothing_is_repeated(main, monkeypatch):
@@ -446,7 +481,16 @@ def test_an_estimate_is_of_what_is_most_similar():
     estimate.add(teddy.run.config.spec(), "imp", 50.0, 10)
     assert estimate.seconds(teddy) == 5 * teddy.epochs
     estimate.add(teddy.run.config.spec(), "teddy", 10.0, 10)
-    assert estimate.seconds(teddy) == teddy.epochs and estimate.seconds(imp) == 5 * imp.epochs
+    estimate.add(teddy.run.config.spec(), "dense", 20.0, 10)
+    for unit, each in ((teddy, 1), (imp, 5)):
+        assert estimate.seconds(unit) == each * unit.search_epochs + 2 * unit.other_epochs
+
+
+def test_a_measurement_is_of_every_method():
+    todo = units({**TREE, "grid": {"strategy": ["imp", "ugs", {"name": "ugs", "mask_epochs": 9}, "gebt"]}}, seeds=1)
+    estimate = Estimate()
+    estimate.calibrate(todo, None, "cpu", lambda: None)
+    assert all(estimate.known(unit) and estimate.seconds(unit) > 0 for unit in todo)
 
 
 @pytest.mark.parametrize("strategy", ["teddy", "imp", "ugs", "oneshot", "dense", "random"])
@@ -460,4 +504,39 @@ def test_epochs_are_counted_before_they_are_trained(strategy):
 def test_what_fits():
     assert list(fitting([5, 4, 3, 2], 2, 7)) == [True, True, True, True]
     assert list(fitting([5, 4, 3, 2], 1, 9)) == [True, True, False, False]
-    assert replace(units()[0], trains_dense=False).epochs == units()[0].epochs - 4
+    (first, *_) = units()
+    assert replace(first, found=first.shares).epochs == first.epochs - 4
+
+
+def test_what_is_shared_is_counted_once():
+    tree = {**TREE, "grid": {"strategy": ["teddy", "random", {"name": "gebt", "weight": 10}]}}
+    controls = ["mlp", "random", "width_matched", "shuffled"]
+    gebt, *others = units({**tree, "base": {**BASE, "controls": controls}}, seeds=1)
+    assert gebt.run.config.strategy.name == "gebt"
+    assert gebt.other_epochs == 4 * (1 + 1 + 2 * 3), "the dense model, the mlp, and three of each level"
+    by_name = {unit.run.config.strategy.name: unit.other_epochs for unit in others}
+    assert by_name == {
+        "teddy": 4 * 2 * 2,  # its own start at the initial weights, unlike those of gebt: random and shuffled
+        "random": 4 * 2 * 3,  # and it has no teacher
+    }
+
+
+def test_controls_are_shared_and_say_what_they_would_have_said():
+    """Also the second time: a control that is found is the one that was measured."""
+    taught = [{"name": name, "weight": 5} for name in ("teddy", "imp")]
+    todo = units({**TREE, "base": {**BASE, "controls": "all"}, "grid": {"strategy": taught}}, seeds=1)
+    run_units(todo, place(), "sequential")
+    mine = {k: v for k, v in steady(results()).items() if k[3] != "null"}
+    assert len(mine) == 2 * 2 * len(registry.names("controls"))
+    own = {}
+    for unit in todo:
+        run = Run(unit.run.config, Results(Path("own") / "results.jsonl"), Path("own") / unit.name)
+        for record in pipeline.run(run):
+            own[record["config_id"], record["seed"], record["level"], json.dumps(record.get("control_spec"))] = record
+    for key, record in mine.items():
+        assert record == {k: v for k, v in own[key].items() if k not in VOLATILE}
+    costs = Counter((r["control"], r["search_s"]) for r in results() if r.get("control"))
+    times = {name: max(n for (control, _), n in costs.items() if control == name) for name, _ in costs}
+    assert {times[name] for name in ("mlp", "mlp_distilled", "dense")} == {4}, "of two tickets and levels"
+    assert {times[name] for name in ("random", "degree", "width_matched")} == {2}, "of two tickets"
+    assert len(list(Path("runs").glob("it/shared/controls/*.json"))) == 3 + 2 * 3

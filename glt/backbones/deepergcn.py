@@ -16,11 +16,16 @@ from torch_geometric.utils import softmax
 from glt.backbones.base import GNN, Dropout, Hidden, averaging, norms_of
 from glt.backbones.dropout import dropout
 from glt.registry import register
-from glt.soft import padded, renormalised
+from glt.soft import padded, renormalised, waits
 from glt.sparse import SparseMatrix, WeightedArcs, linear
 
 SAFE = 120.0
 """Softmax logits of a channel that lie closer together than this are exponentiated without under- or overflow."""
+GATHERED = 2**23
+"""Arcs times units up to which a device other than the CPU goes arc by arc at once; not yet measured.
+
+Looking whether logits lie close together waits for the device, which small graphs feel and CUDA graphs cannot record.
+"""
 
 
 @register("backbones", "deepergcn")
@@ -32,11 +37,11 @@ class DeeperGCN:
     of its neighbours. The defaults are those for ogbn-arxiv, which UGS (Chen et al., ICML 2021) prunes.
 
     Softmax aggregation is a ratio of two sparse products here, since a message depends on its source alone: no feature
-    is kept per arc. Training keeps 7 floats per node, hidden unit and layer, 9 where softmax is differentiated: with
-    169,343 nodes (ogbn-arxiv), 128 units and 28 layers 17 and 22 GB, most of the memory it takes. PyG's own layers (a
-    model called with a plain ``edge_index``) keep 2 and 5 per arc and unit besides: over 60 and 160 GB with
-    ogbn-arxiv's 2.3 million arcs. A softmax layer takes two products of the adjacency with a matrix of the layer's
-    width forward, and one or two backward.
+    is kept per arc (on a GPU up to :data:`GATHERED` are, of small graphs). Training keeps 7 floats per node, hidden
+    unit and layer, 9 where softmax is differentiated: with 169,343 nodes (ogbn-arxiv), 128 units and 28 layers 17 and
+    22 GB, most of the memory it takes. PyG's own layers (a model called with a plain ``edge_index``) keep 2 and 5 per
+    arc and unit besides: over 60 and 160 GB with ogbn-arxiv's 2.3 million arcs. A softmax layer takes two products of
+    the adjacency with a matrix of the layer's width forward, and one or two backward.
     """
 
     residual: ClassVar[bool] = True
@@ -124,7 +129,7 @@ def softmax_of(messages: Tensor, t: Tensor | float, semi_grad: bool, graph: Arcs
     """For every node the softmax-weighted mean of its neighbours' messages; 0 where there are none.
 
     sum_j e_j m_j / sum_j e_j with e = exp(t m): two products with the adjacency, whatever shift the logits of a channel
-    are given. Where they lie so far apart that no shift will do, arc by arc.
+    are given. Where they lie so far apart that no shift will do, arc by arc; and where asking for that costs more.
 
     Args:
         messages: float [nodes, k], what each node sends, channel by channel.
@@ -135,7 +140,7 @@ def softmax_of(messages: Tensor, t: Tensor | float, semi_grad: bool, graph: Arcs
     with torch.set_grad_enabled(torch.is_grad_enabled() and not semi_grad):
         logits = t * messages
         low, high = logits.detach().aminmax(dim=0)
-        near = bool((high - low).max() < SAFE)
+        near = _asks(messages, graph.edge_index.size(1)) and bool((high - low).max() < SAFE)
         if near:
             weights = (logits - (low + high) / 2).exp()
         else:
@@ -147,3 +152,8 @@ def softmax_of(messages: Tensor, t: Tensor | float, semi_grad: bool, graph: Arcs
     if graph.mask is not None:
         alpha = renormalised(alpha, graph.mask, target, messages.size(0))
     return torch.zeros_like(messages).index_add(0, target, alpha * messages[source])
+
+
+def _asks(messages: Tensor, arcs: int) -> bool:
+    """Whether to look how far logits lie apart, rather than to go arc by arc anyway."""
+    return not waits(messages) or arcs * messages.size(1) > GATHERED

@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 from torch_geometric.nn import GATConv
-from torch_geometric.utils import add_self_loops, remove_self_loops, softmax
+from torch_geometric.utils import add_self_loops, remove_self_loops
 
 from glt.arrays import csr
 from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, interleaved, norms_of
 from glt.errors import GltError
 from glt.registry import register
 from glt.rows import Rows
-from glt.soft import padded, renormalised
+from glt.soft import attention, padded, renormalised
 from glt.sparse import Pattern, SparseMatrix, linear, product
 
 
@@ -102,7 +102,7 @@ class GATModel(GNN):
         own, other = ((h * vectors).sum(-1).flatten(0, 1) for vectors in (conv.att_dst, conv.att_src))
         h = h.flatten(0, 1)
         logits = other[arcs.source] + own[arcs.target]
-        alpha = softmax(F.leaky_relu(logits, conv.negative_slope), ptr=arcs.ptr)
+        alpha = attention(F.leaky_relu(logits, conv.negative_slope), arcs.ptr, arcs.target)
         if graph.mask is not None:
             alpha = renormalised(alpha, graph.mask[arcs.order], arcs.target, h.size(0))
         alpha = F.dropout(alpha, conv.dropout, self.training)
@@ -122,10 +122,10 @@ class GATModel(GNN):
         def some(rows: slice) -> Tensor:
             ptr = arcs.ptr[rows.start : rows.stop + 1]
             entries = slice(int(ptr[0]), int(ptr[-1]))
-            ptr, source, target = ptr - ptr[0], arcs.source[entries], arcs.target[entries]
-            alpha = softmax(F.leaky_relu(other[source] + own[target], conv.negative_slope), ptr=ptr)
+            ptr, source, target = ptr - ptr[0], arcs.source[entries], arcs.target[entries] - rows.start
+            alpha = attention(F.leaky_relu(other[source] + own[rows][target], conv.negative_slope), ptr, target)
             if graph.mask is not None:
-                alpha = renormalised(alpha, graph.mask[arcs.order[entries]], target - rows.start, ptr.numel() - 1)
+                alpha = renormalised(alpha, graph.mask[arcs.order[entries]], target, ptr.numel() - 1)
             sums = [
                 product(csr(ptr, source, weights.contiguous(), h.size(0)), h)
                 for weights, h in zip(alpha.t(), heads, strict=True)

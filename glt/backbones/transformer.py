@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 from torch_geometric.nn import TransformerConv
-from torch_geometric.utils import softmax
 
 from glt.arrays import csr
 from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, norms_of
@@ -19,7 +18,7 @@ from glt.backbones.gat import AttentionGraph
 from glt.errors import GltError
 from glt.registry import register
 from glt.rows import Rows, linear_by_rows
-from glt.soft import padded, renormalised
+from glt.soft import attention, padded, renormalised
 from glt.sparse import Pattern, SparseMatrix, linear, product
 
 
@@ -104,7 +103,7 @@ class TransformerModel(GNN):
 
         query, key, value = (by_head(layer) for layer in (conv.lin_query, conv.lin_key, conv.lin_value))
         logits = torch.stack([arcs.dots(q, k) for q, k in zip(query, key, strict=True)], dim=1)
-        alpha = softmax(logits / math.sqrt(conv.out_channels), ptr=arcs.ptr)
+        alpha = attention(logits / math.sqrt(conv.out_channels), arcs.ptr, arcs.target)
         if graph.mask is not None:
             alpha = renormalised(alpha, graph.mask[arcs.order], arcs.target, value.size(1))
         alpha = F.dropout(alpha, conv.dropout, self.training)
@@ -142,9 +141,9 @@ class TransformerModel(GNN):
                 ],
                 dim=1,
             )
-            alpha = softmax(logits / math.sqrt(width), ptr=ptr)
+            target = arcs.target[entries] - rows.start
+            alpha = attention(logits / math.sqrt(width), ptr, target)
             if graph.mask is not None:
-                target = arcs.target[entries] - rows.start
                 alpha = renormalised(alpha, graph.mask[arcs.order[entries]], target, ptr.numel() - 1)
             heads = zip(alpha.t(), value, strict=True)
             out = torch.cat([product(matrix(weights), v) for weights, v in heads], dim=1)

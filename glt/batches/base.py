@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -52,19 +52,25 @@ class Batch(Data):
     def cut(cls, data: Data, part: Data, targets: int | None = None) -> Batch:
         """The batch of ``data`` that ``part`` is of :func:`skeleton`; all its nodes are targets by default."""
         batch = cls(edge_index=part.edge_index)
-        for key in data.keys():  # noqa: SIM118 - not a mapping
-            value = data[key]
-            if key == "edge_index":
-                continue
-            if isinstance(value, Tensor) and data.is_edge_attr(key):
-                value = value.index_select(int(data.__cat_dim__(key, value)) % value.dim(), part.edge_id)
-            elif isinstance(value, Tensor) and data.is_node_attr(key):
-                value = rows_at(value, part.n_id)
+        for key, value in attributes(data, part):
             batch[key] = value
         batch.n_id, batch.e_id, batch.num_nodes = part.n_id, part.edge_id, part.n_id.numel()
         batch.targets = batch.num_nodes if targets is None else targets
         object.__setattr__(batch, "whole", data)  # not an attribute of the graph
         return batch
+
+
+def attributes(data: Data, part: Data) -> Iterator[tuple[str, Any]]:
+    """Everything that ``data`` holds beside its arcs, of the nodes and arcs of ``part`` of :func:`skeleton`."""
+    for key in data.keys():  # noqa: SIM118 - not a mapping
+        value = data[key]
+        if key == "edge_index":
+            continue
+        if isinstance(value, Tensor) and data.is_edge_attr(key):
+            value = value.index_select(int(data.__cat_dim__(key, value)) % value.dim(), part.edge_id)
+        elif isinstance(value, Tensor) and data.is_node_attr(key):
+            value = rows_at(value, part.n_id)
+        yield key, value
 
 
 def skeleton(data: Data) -> Data:

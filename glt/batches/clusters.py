@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from glt.batches.base import Batch, Epochs, drawing, skeleton
-from glt.batches.extra import needed
+from glt.batches.extra import lacking, needed
 from glt.errors import GltError
 from glt.registry import register
 
@@ -35,7 +35,10 @@ class Clusters:
         from torch_geometric.loader import ClusterData, ClusterLoader
 
         generator = torch.Generator()
-        clusters = ClusterData(skeleton(data), self.num_parts, log=False)
+        try:
+            clusters = ClusterData(skeleton(data), self.num_parts, log=False)
+        except ImportError:  # torch-sparse is there, but was built without METIS
+            raise lacking("clusters") from None
         loader = ClusterLoader(clusters, batch_size=self.per_batch, shuffle=True, generator=generator)
 
         def epoch(number: int) -> Iterator[Batch]:

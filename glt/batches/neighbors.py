@@ -30,7 +30,7 @@ class Neighbors:
     size: Annotated[int, Field(ge=1, description="nodes that a batch starts from")] = 1024
 
     def __call__(self, data: Data, seed: int, nodes: Tensor) -> Epochs:
-        """The samples of every epoch; they are drawn by the global generator too, which training seeds."""
+        """The samples of every epoch. Samplers draw from torch's global generator, which is left as it was."""
         needed("neighbors")
         from torch_geometric.loader import NeighborLoader
 
@@ -45,8 +45,16 @@ class Neighbors:
         )
 
         def epoch(number: int) -> Iterator[Batch]:
-            generator.set_state(drawing(seed, number).get_state())
-            for part in loader:
+            state = drawing(seed, number).get_state()
+            generator.set_state(state)
+            parts = iter(loader)
+            while True:
+                with torch.random.fork_rng([]):
+                    torch.set_rng_state(state)
+                    part = next(parts, None)
+                    state = torch.get_rng_state()
+                if part is None:
+                    return
                 yield Batch.cut(data, part, part.batch_size)
 
         return epoch

@@ -6,7 +6,7 @@ import os
 
 
 def use(device: str, threads: int | None, deterministic: bool = False) -> None:
-    """Check the device, set the threads, and keep freed memory for the trainings to come.
+    """Check the device, set the threads, keep freed memory for the trainings to come, and warn in one line.
 
     ``deterministic`` makes torch use deterministic algorithms on a device other than the CPU, which has them anyway; an
     operation without one is then an error.
@@ -17,8 +17,9 @@ def use(device: str, threads: int | None, deterministic: bool = False) -> None:
     import torch
 
     from glt.allocator import keep_freed_memory
-    from glt.errors import GltError
+    from glt.errors import GltError, warn_plainly
 
+    warn_plainly()
     keep_freed_memory()
     devices = ["cpu", "cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if device not in devices or (device != "cpu" and not torch.cuda.is_available()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,7 @@ def run(
     with use(kernel or asked()):
         records = run_with_progress(experiment, root, device, as_json, quiet)
     if not as_json:
-        _report(experiment, records)
+        _report(experiment, records, root)
     sys.exit(1 if any(record["status"] == "failed" for record in records) else 0)
 
 
@@ -110,7 +111,7 @@ def run_with_progress(
     return records
 
 
-def _report(experiment: Run, records: list[Record]) -> None:
+def _report(experiment: Run, records: list[Record], root: Path | None) -> None:
     """The table on stdout, the plot as a file, and what to do next."""
     from rich.console import Console
 
@@ -145,4 +146,5 @@ def _report(experiment: Run, records: list[Record]) -> None:
         plot = experiment.folder.with_suffix(".png")
         plot_accuracy(plot, {config.strategy.name: rows}, f"{title}, {len(config.seeds)} seeds", last["metric"])
         click.echo(f"plot     {plot}")
-    click.echo(f"next     glt verify {ticket}")
+    where = [] if root is None else ["--root", str(root)]
+    click.echo(f"next     {shlex.join(['glt', 'verify', str(ticket), *where])}")

@@ -61,7 +61,8 @@ def sparsify(
 
     How many go is --sparsity, exactly, or follows from --per-node.
 
-    Further columns (or arrays with a row per arc) of an edge list are carried along.
+    Edge weights and attributes of a dataset are carried along, as are further columns (or arrays with a row per arc) of
+    an edge list.
     """
     if sparsity is None and per_node is None:
         raise click.UsageError("Missing option '--sparsity' or '--per-node': how many edges go.")
@@ -94,7 +95,7 @@ def sparsify(
         graph = listed.data()
     else:
         graph = load(dataset, root)
-        listed = EdgeList(graph.edge_index.numpy(), int(graph.num_nodes))
+        listed = EdgeList.of(graph)
     if once:
         graph = EdgeList(np.concatenate([listed.arcs, listed.arcs[::-1]], axis=1), listed.num_nodes).data()
     keep = keep_arcs(graph, piece, sparsity, not directed, selection).numpy()[: listed.arcs.shape[1]]

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--backend", default="loky", show_default=True, metavar="NAME", help="loky, ray, dask or sequential.")
 @click.option("--address", help="Of a Ray or Dask cluster that sees the same files (default: one is started here).")
 @click.option("--dry-run", is_flag=True, help="Print the plan and what it costs; train nothing.")
-@click.option("--calibrate", is_flag=True, help="Measure a few epochs where nothing is known of the cost.")
+@click.option("--calibrate", is_flag=True, help="Measure a few epochs of what nothing is known of.")
 @click.option("--budget", metavar="TIME", help="Of the dry run: mark what fits in 90s, 30m, 2h or 1d.")
 @options.training("Records as JSON lines on stdout instead of the table.")
 def sweep(
@@ -197,7 +197,7 @@ def _plan(
                 "controls": len(point.config.controls),
                 "seeds": len(mine),
                 "done": len(mine) - len(todo),
-                "dense_shared": sum(not unit.trains_dense for unit in todo),
+                "shared": sum(len(unit.found) for unit in todo),
                 "epochs": sum(unit.epochs for unit in todo),
                 "seconds": None if None in costs else sum(cost for cost in costs if cost is not None),
                 "fits": sum(fits[unit.name] for unit in todo) if fits else None,
@@ -209,12 +209,12 @@ def _plan(
         click.echo(json.dumps({**whole, "points": rows}))
         return
     table = Table(title=f"{grid.name}: {len(left)} of {len(units)} points to do", title_justify="left", box=SIMPLE_HEAD)
-    names = ("levels", "controls", "done", "dense shared", "epochs", "about", *(["fits"] if fits else []))
+    names = ("levels", "controls", "done", "shared", "epochs", "about", *(["fits"] if fits else []))
     table.add_column("experiment", overflow="fold")
     for name in names:
         table.add_column(name, justify="right")
     for row in rows:
-        said = (row["levels"], row["controls"], f"{row['done']}/{row['seeds']}", row["dense_shared"], row["epochs"])
+        said = (row["levels"], row["controls"], f"{row['done']}/{row['seeds']}", row["shared"], row["epochs"])
         more = [f"{row['fits']}/{row['seeds'] - row['done']}"] if fits else []
         table.add_row(row["point"], *map(str, said), duration(row["seconds"]), *more)
     Console(width=None if sys.stdout.isatty() else 140).print(table)

@@ -20,7 +20,9 @@ def _linear(record: Record, out: Tensor, x: Any, weight: Any, bias: Any = None) 
     if value is None or not record.constant(weight) or not (bias is None or record.constant(bias)):
         return None
     tensors = {"weight": weight.clone(), "bias": None if bias is None else bias.clone()}
-    return record.emit(Linear([value], weight.size(0), record.name_of(weight), tensors))
+    step = Linear([value], weight.size(0), record.name_of(weight), tensors)
+    step.along, step.across = record.own((weight, 0), (bias, 0)), record.own((weight, 1)) or ()
+    return record.emit(step)
 
 
 def _matmul(record: Record, out: Tensor, x: Any, weight: Any) -> int | None:
@@ -28,6 +30,7 @@ def _matmul(record: Record, out: Tensor, x: Any, weight: Any) -> int | None:
         return None
     tensors = {"weight": weight.t().clone(), "bias": None}
     step = Linear([record.value(x) or 0], weight.size(1), record.name_of(weight), tensors)
+    step.along, step.across = record.own((weight, 1)), record.own((weight, 0)) or ()
     return record.emit(step)
 
 
@@ -123,7 +126,10 @@ def _batch_norm(
     scale = (variance + eps).rsqrt()
     scale = scale if weight is None else scale * weight
     shift = -mean * scale
-    return _affine(record, x, out, scale, shift if bias is None else shift + bias)
+    step = _affine(record, x, out, scale, shift if bias is None else shift + bias)
+    if step is not None:
+        record.steps[step].along = record.own((mean, 0), (variance, 0), (weight, 0), (bias, 0))
+    return step
 
 
 def _concatenate(record: Record, out: Tensor, tensors: Any, dim: int = 0) -> int | None:

@@ -85,7 +85,8 @@ class Record(TorchFunctionMode):
         self.nodes = x.size(0)
         self.operators: list[Operator] = []
         self.steps: list[Step] = [Input((), x.size(1), "features")]
-        self._names = {id(p): name for name, p in model.named_parameters(remove_duplicate=False)}
+        own = [*model.named_buffers(remove_duplicate=False), *model.named_parameters(remove_duplicate=False)]
+        self._names = {id(tensor): name for name, tensor in own}
         self._layers = {id(m): name or type(m).__name__ for name, m in model.named_modules()}
         self._values = {id(x): 0}
         self._alive: list[Any] = [x]
@@ -132,8 +133,13 @@ class Record(TorchFunctionMode):
         return isinstance(tensor, Tensor) and id(tensor) not in self._values and id(tensor) not in self._given
 
     def name_of(self, thing: Any) -> str:
-        """A parameter's or a module's name in the model."""
+        """A parameter's, a buffer's or a module's name in the model."""
         return self._names.get(id(thing)) or self._layers.get(id(thing)) or ""
+
+    def own(self, *places: tuple[Any, int]) -> tuple[tuple[str, int], ...] | None:
+        """(name, dimension) of (tensor or None, dimension); None if a tensor is not the model's own as it is."""
+        named = [(self._names.get(id(tensor), ""), dim) for tensor, dim in places if tensor is not None]
+        return tuple(named) if all(name for name, _ in named) else None
 
     @contextmanager
     def pause(self) -> Iterator[None]:

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from glt.constraints import Masks, freeze_weights, prunable_weights
+from glt.constraints import Masks, prunable_weights
 from glt.losses import Loss
 from glt.problem import Cost, Problem
 from glt.registry import build, spec_of
 from glt.schedules.level import Level
 from glt.strategies.base import Taught
 from glt.ticket import Ticket
+from glt.train import FitResult
 
 Draw = Annotated[int, Field(ge=0, lt=2**63, description="seed of the draw, beside the run's own")]
 Lesson = tuple[Loss | None, Sequence[Cost]]
 """A loss (None: cross-entropy alone), and what its teacher cost; as of :meth:`Taught.taught`."""
+Part = Literal["edges", "weights", "initial"]
+"""How many edges a ticket keeps; how many weights, of how many; the weights it starts from."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Outcome:
 
     Attributes:
         ticket: its edges, weights, initial and trained weights and metrics.
-        logits: float [nodes, classes] of that very object.
+        logits: float [nodes, classes] of that very object, on the graph with the test nodes.
     """
 
     ticket: Ticket
@@ -42,6 +45,9 @@ class Control(Protocol):
     """A deliberately uninformed ticket, trained as the ticket was.
 
     ``taught``: whether it learns from the dense model where the ticket does.
+
+    One that is not a ticket's own has ``reads: ClassVar[Sequence[Part]]``, not inherited: nothing else of the ticket
+    matters to it, so the tickets that agree in these parts share it; see :func:`shared_key`.
     """
 
     taught: ClassVar[bool]
@@ -69,11 +75,12 @@ def trained(
     weights: Masks,
     lesson: Lesson = (None, ()),
     initial: Mapping[str, Tensor] | None = None,
+    scorer: Any = None,
 ) -> Outcome:
     """A control of ``ticket``: ``edges`` (bool [edges]) and ``weights`` (bool by name), fixed and trained.
 
     Training starts from ``initial`` (default: the problem's own initial weights). The ticket's edges weigh what they
-    weigh in the ticket.
+    weigh in the ticket. ``scorer`` decides about the edges of nodes that come later (default: the ticket's own).
     """
     loss, spent = lesson
     initial = problem.initial if initial is None else initial
@@ -82,11 +89,62 @@ def trained(
         problem.subgraph(edges, on_edges),
         model=problem.model_at(initial),
         loss=loss,
-        constrain=partial(freeze_weights, masks=weights),
+        masks=weights,
         phase=phase,
     )
     level = Level(int(ticket.config["level"]), ticket.graph_sparsity, ticket.weight_sparsity)
-    return Outcome(problem.ticket(level, edges, weights, result, spent, initial, on_edges), result.logits)
+    made = problem.ticket(level, edges, weights, result, spent, initial, on_edges, scorer)
+    return Outcome(made, tested(problem, result, edges, scorer))
+
+
+def tested(problem: Problem, result: FitResult, edges: Tensor, scorer: Any = None) -> Tensor:
+    """The logits in which the test nodes of a training are read."""
+    if not problem.recipe.inductive:
+        return result.logits
+    return problem.logits(problem.model_at(result.state), problem.tested(edges, scorer=scorer))
+
+
+def reads_of(piece: Control) -> Sequence[Part] | None:
+    """What of a ticket a control depends on; None: on anything."""
+    reads: Sequence[Part] | None = vars(type(piece)).get("reads")
+    return reads
+
+
+def shared_key(piece: Control, problem: Problem, ticket: Ticket, teaching: Taught) -> dict[str, Any] | None:
+    """What a control's outcome depends on beside graph, model, recipe and seed, as JSON.
+
+    Two tickets of a problem with the same key have the same outcome, to the bit. None: it is this ticket's own, as of
+    every control that does not say what it reads, of a ticket whose edges have weights, and where nodes come later: of
+    their edges the ticket's scorer decides.
+    """
+    reads = reads_of(piece)
+    if reads is None or ticket.edge_weights is not None or problem.recipe.inductive:
+        return None
+    parts = {"edges": _edges, "weights": _weights, "initial": _initial}
+    taught = {k: getattr(teaching, k) for k in ("weight", "temperature", "distil")}
+    return {
+        "control": spec_of(piece),
+        "biases": masks_biases(problem, ticket),
+        "taught": taught if piece.taught and teaching.weight else None,
+        **{part: parts[part](ticket) for part in reads},
+    }
+
+
+def _edges(ticket: Ticket) -> int:
+    return int(ticket.edge_keep.sum())
+
+
+def _weights(ticket: Ticket) -> list[int]:
+    masks = ticket.weight_masks.values()
+    return [sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)]
+
+
+def _initial(ticket: Ticket) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(ticket.initial.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def masks_biases(problem: Problem, ticket: Ticket) -> bool:
@@ -98,7 +156,7 @@ def with_backbone(problem: Problem, backbone: Any) -> Problem:
     """The same problem for another backbone, initialised under the same seed."""
     config = {**problem.config, "backbone": spec_of(backbone)}
     undirected, recipe = problem.undirected, problem.recipe
-    return Problem(problem.data, backbone, recipe, problem.seed, problem.metric, undirected, config, problem.on_epoch)
+    return Problem(problem.whole, backbone, recipe, problem.seed, problem.metric, undirected, config, problem.on_epoch)
 
 
 def backbone_of(problem: Problem) -> Any:

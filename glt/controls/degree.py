@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from glt.controls.base import Draw, Outcome, masks_biases, trained
+from glt.controls.base import Draw, Outcome, Part, masks_biases, trained
 from glt.problem import Problem
 from glt.registry import build, register
 from glt.select import keep_top
@@ -17,6 +17,7 @@ class Degree:
     """As many edges by 1/d_u + 1/d_v (Liu et al., "DSpar", TMLR 2023), as many random weights by ERK over layers."""
 
     taught: ClassVar[bool] = True
+    reads: ClassVar[tuple[Part, ...]] = ("edges", "weights", "initial")
 
     seed: Draw = 10**6
 
@@ -27,4 +28,5 @@ class Degree:
         edges = keep_top(strategy.edge_scores(problem)[0], int(ticket.edge_keep.sum()))
         graph, biases = problem.subgraph(edges), masks_biases(problem, ticket)
         weights = strategy.prune(problem, graph, ticket.initial, ticket.weight_sparsity, biases=biases)
-        return trained(problem, ticket, "degree", edges, weights, teaching.taught(problem), ticket.initial)
+        scorer, lesson = strategy.arrivals(problem.seed), teaching.taught(problem)
+        return trained(problem, ticket, "degree", edges, weights, lesson, ticket.initial, scorer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from glt.controls.base import Outcome, masks_biases
+from glt.controls.base import Outcome, Part, masks_biases, tested
 from glt.problem import Problem
 from glt.registry import register
 from glt.strategies.base import Taught
@@ -16,7 +16,9 @@ class Dense:
     """Every edge and every weight, trained by the recipe without a teacher: the ticket's own reference."""
 
     taught: ClassVar[bool] = False
+    reads: ClassVar[tuple[Part, ...]] = ()
 
     def __call__(self, problem: Problem, ticket: Ticket, teaching: Taught) -> Outcome:
         """The dense training that the problem has, or makes once."""
-        return Outcome(problem.dense_ticket(masks_biases(problem, ticket)), problem.dense.logits)
+        made = problem.dense_ticket(masks_biases(problem, ticket))
+        return Outcome(made, tested(problem, problem.dense, problem.masks()[0]))

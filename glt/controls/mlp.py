@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from glt.controls.base import Lesson, Outcome, backbone_of, masks_biases, trained, with_backbone
+from glt.controls.base import Lesson, Outcome, Part, backbone_of, masks_biases, trained, with_backbone
 from glt.problem import Problem
 from glt.registry import get, register
 from glt.strategies.base import Taught
@@ -22,6 +22,7 @@ class MLP:
     """A multi-layer perceptron without an edge, as wide and deep as the ticket's backbone, without a teacher."""
 
     taught: ClassVar[bool] = False
+    reads: ClassVar[tuple[Part, ...]] = ()
 
     hidden: Width = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from glt.controls.base import Outcome
+from glt.controls.base import Outcome, Part
 from glt.controls.mlp import Width, without_graph
 from glt.errors import GltError
 from glt.problem import Problem
@@ -18,6 +18,7 @@ class DistilledMLP:
     """The MLP without an edge, taught by the dense GNN as the ticket is (Zhang et al., "GLNN", ICLR 2022)."""
 
     taught: ClassVar[bool] = True
+    reads: ClassVar[tuple[Part, ...]] = ()
 
     hidden: Width = None
 

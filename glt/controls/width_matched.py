@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 
 from glt.constraints import prunable_weights
-from glt.controls.base import Outcome, backbone_of, masks_biases, trained, with_backbone
+from glt.controls.base import Outcome, Part, backbone_of, masks_biases, trained, with_backbone
 from glt.errors import GltError
 from glt.problem import Problem
 from glt.registry import register
@@ -22,6 +22,7 @@ class WidthMatched:
     """The widest network of the same backbone with at most the ticket's weights, all edges (Blalock et al. 2020)."""
 
     taught: ClassVar[bool] = True
+    reads: ClassVar[tuple[Part, ...]] = ("weights",)
 
     def __call__(self, problem: Problem, ticket: Ticket, teaching: Taught) -> Outcome:
         """Train it on the full graph, taught as the ticket is, by the same teacher."""

@@ -8,12 +8,13 @@ from typing import Any
 from torch_geometric.data import Data
 
 
-def load(spec: Any, root: Path | str | None = None) -> Data:
+def load(spec: Any, root: Path | str | None = None, seed: int = 0) -> Data:
     """The graph of a dataset.
 
     Args:
         spec: a registered name, a mapping ``{"name": ..., **options}``, or a dataset piece.
         root: folder that holds ``<family>/<Name>/raw/``; default: ``$GLT_DATA``, then a download.
+        seed: whose split it has, where there is one for every seed (:func:`glt.datasets.splits.of_seed`).
 
     Returns:
         Data with ``x`` (float32 ``[N, F]``), ``edge_index`` (int64 ``[2, arcs]``), ``y`` (int64 ``[N]``, or float32
@@ -26,7 +27,7 @@ def load(spec: Any, root: Path | str | None = None) -> Data:
         GltError: an unknown name or option, or raw files that are not what they should be.
         DataUnavailable: no local copy and no download.
     """
+    from glt.datasets.splits import of_seed
     from glt.registry import build  # here, as the registry imports this package
 
-    data: Data = build("datasets", spec)(None if root is None else Path(root))
-    return data
+    return of_seed(build("datasets", spec)(None if root is None else Path(root)), seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch_geometric import datasets as pyg
@@ -17,19 +17,25 @@ from glt.registry import register
 _KEYS = ["node_features", "node_labels", "edges", "train_masks", "val_masks", "test_masks"]
 _check = functools.partial(check_npz, keys=_KEYS)
 
-Split = Annotated[int, Field(ge=0, le=9, description="which of the ten published splits")]
+Split = Annotated[
+    Annotated[int, Field(ge=0, le=9)] | Literal["by_seed"],
+    Field(description="which of the ten published splits; by_seed: seed s takes split s modulo 10"),
+]
 
 
 class _Heterophilous:
     name: ClassVar[str]
-    split: int
+    split: int | str
 
     def __call__(self, root: Path | None = None) -> Data:
-        """The graph; see :func:`glt.datasets.load`."""
+        """The graph; see :func:`glt.datasets.load`. By seed its masks are bool ``[N, 10]``, one column a split."""
         cls, raw_names = pyg.HeterophilousGraphDataset, [f"{self.name}.npz"]
         data = PygSource(cls, "heterophilous", self.name, raw_names, _check).load(root)
-        masks = [mask[:, self.split].clone() for mask in (data.train_mask, data.val_mask, data.test_mask)]
-        return finished(data.x, data.edge_index, data.y, masks, self.name, "roc_auc", f"split-{self.split}")
+        masks = [data.train_mask, data.val_mask, data.test_mask]
+        split = "by-seed"
+        if isinstance(self.split, int):
+            masks, split = [mask[:, self.split].clone() for mask in masks], f"split-{self.split}"
+        return finished(data.x, data.edge_index, data.y, masks, self.name, "roc_auc", split)
 
 
 @register("datasets", "minesweeper")
@@ -40,7 +46,7 @@ class Minesweeper(_Heterophilous):
     for validation and test.
     """
 
-    split: Split = 0
+    split: Split = "by_seed"
 
 
 @register("datasets", "tolokers")
@@ -51,4 +57,4 @@ class Tolokers(_Heterophilous):
     the nodes for training, a quarter each for validation and test.
     """
 
-    split: Split = 0
+    split: Split = "by_seed"

@@ -1,22 +1,17 @@
-"""Node sets of the Open Graph Benchmark (Hu et al. 2020), through ogb's own dataset and ``Evaluator``.
+"""Node sets of the Open Graph Benchmark (Hu et al. 2020), through ogb's own dataset.
 
-Left alone, ogb prompts on standard input, ends the interpreter when a download fails, asks a package index for news
-when it is imported, and cannot read what it wrote with torch >= 2.6. None of that reaches a caller of this file.
+Left alone, ogb prompts on standard input, ends the interpreter when a download fails, and cannot read what it wrote
+with torch >= 2.6. None of that reaches a caller of this file.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import shutil
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-import numpy as np
 import torch
 import torch_geometric
 from pydantic import Field
@@ -25,11 +20,11 @@ from torch_geometric.data import Data
 from torch_geometric.utils import sort_edge_index, to_undirected
 
 from glt.datasets.files import cache_dir, link, locate, once, source_id
+from glt.datasets.ogb_package import module, trusted
 from glt.datasets.pyg import line, patience, quiet, unavailable
 from glt.datasets.splits import finished
 from glt.edges import check_edge_index
 from glt.errors import DataUnavailable, GltError
-from glt.evaluate import Metric
 from glt.registry import register
 
 METRIC = {"acc": "accuracy", "rocauc": "roc_auc"}
@@ -103,7 +98,7 @@ class OgbSource:
     def _download(self, scratch: Path) -> Path:
         """Fetch and unpack OGB's archive in ``scratch``; the folder that it holds."""
         try:
-            about, url = self._about(), _ogb("utils.url")
+            about, url = self._about(), module("utils.url")
             with quiet(), patience(60):
                 archive = url.download_url(about["url"], str(scratch), log=False)
                 url.extract_zip(archive, str(scratch), log=False)
@@ -127,10 +122,10 @@ class OgbSource:
             raise GltError(f"{self}: {raw} has no {self.either[0]}; complete or remove it")
         link(raw, [*self.files, *more], scratch / self.folder / "raw")
         (scratch / self.folder / release).touch()  # without it ogb asks whether to update
-        cls = _ogb("nodeproppred").PygNodePropPredDataset
+        cls = module("nodeproppred").PygNodePropPredDataset
         cls = type(cls.__name__, (cls,), {"download": _never})
         try:
-            with quiet(), _trusted():
+            with quiet(), trusted():
                 dataset = cls(self.name, root=str(scratch))
                 data, split = dataset[0], dataset.get_idx_split()
             shutil.rmtree(scratch / self.folder / "processed")  # a second copy on the disk
@@ -188,7 +183,7 @@ class OgbSource:
         """What ogb knows of the dataset: metric, split, url, ..."""
         import pandas as pd
 
-        package = Path(str(_ogb("nodeproppred").__file__)).parent
+        package = Path(str(module("nodeproppred").__file__)).parent
         about: dict[str, str] = pd.read_csv(package / "master.csv", index_col=0, keep_default_na=False)[
             self.name
         ].to_dict()
@@ -202,48 +197,6 @@ def incident_mean(edge_index: Tensor, edge_attr: Tensor, nodes: int) -> Tensor:
     for column, values in zip(total.t(), edge_attr.t(), strict=True):  # one at a time: no copy of all in double
         column.copy_(torch.bincount(target, weights=values.double(), minlength=nodes))
     return (total / torch.bincount(target, minlength=nodes).clamp(min=1).unsqueeze(1)).float()
-
-
-def evaluator(name: str) -> Metric:
-    """OGB's ``Evaluator`` of a dataset, as a function of logits [n, outputs] and labels."""
-    judge = _ogb("nodeproppred").Evaluator(name)
-
-    def score(logits: Tensor, y: Tensor) -> float:
-        if judge.eval_metric == "acc":
-            logits, y = logits.argmax(dim=-1, keepdim=True), y.unsqueeze(1)
-        return float(judge.eval({"y_true": y, "y_pred": logits})[judge.eval_metric])
-
-    return score
-
-
-def _ogb(part: str) -> Any:
-    """A module of ogb, whose first import would look for a newer release on the network."""
-    if "ogb" not in sys.modules:
-        before = sys.modules.get("outdated")
-        sys.modules["outdated"] = None  # type: ignore[assignment]
-        try:
-            importlib.import_module("ogb")
-        finally:
-            del sys.modules["outdated"]
-            if before is not None:
-                sys.modules["outdated"] = before
-    with quiet():
-        return importlib.import_module(f"ogb.{part}")
-
-
-@contextlib.contextmanager
-def _trusted() -> Iterator[None]:
-    """What torch.load may make: ogb reads back what it has just written, tensors and a NumPy number in PyG's Data."""
-    from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
-    from torch_geometric.data.storage import GlobalStorage
-
-    if not hasattr(torch.serialization, "safe_globals"):  # before 2.5 torch.load trusts every file
-        yield
-        return
-    number = np.int64(0)
-    numbers: list[Any] = [number.__reduce__()[0], np.dtype, type(number.dtype)]
-    with torch.serialization.safe_globals([DataEdgeAttr, DataTensorAttr, GlobalStorage, *numbers]):
-        yield
 
 
 def _never(dataset: Any) -> None:
@@ -324,9 +277,4 @@ class Papers100M:
 
 
 OFFICIAL = frozenset(cls.source.name for cls in (Arxiv, Products, Proteins, Papers100M))
-
-
-def judged(data: Data, metric: str) -> Metric | None:
-    """OGB's own evaluator where ``data`` is one of these graphs and ``metric`` its official one, else None."""
-    name = data.get("dataset")
-    return evaluator(name) if name in OFFICIAL and metric == data.get("metric") else None
+"""Names of these sets."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -61,11 +62,30 @@ def finished(
 ) -> Data:
     """A Data in the form that :func:`glt.datasets.load` promises; dtypes are brought into line.
 
-    ``num_classes`` is read off the labels by default: the largest plus one, or the number of tasks.
+    ``num_classes`` is read off the labels by default: the largest plus one, or the number of tasks. Masks may hold
+    several splits, bool ``[N, splits]``: see :func:`of_seed`.
     """
     x, y = x.to(torch.float32), y.to(torch.int64 if y.dim() == 1 else torch.float32)
     data = Data(x=x, edge_index=edge_index, y=y)
     data.train_mask, data.val_mask, data.test_mask = (mask.to(torch.bool) for mask in masks)
     data.dataset, data.metric, data.split = dataset, metric, split
     data.num_classes = num_classes or outputs(data)
+    return data
+
+
+def of_seed(data: Data, seed: int) -> Data:
+    """The graph with the split of a seed: of masks that hold several (bool ``[N, splits]``) column ``seed % splits``.
+
+    So seeds 0 to 9 are the ten published splits of a heterophilous graph, one each, and ``data.split`` says which. A
+    graph with one split (bool ``[N]``) is returned as it is.
+    """
+    masks = {name: data.get(name) for name in ("train_mask", "val_mask", "test_mask")}
+    several = {name: m for name, m in masks.items() if isinstance(m, Tensor) and m.dim() == 2 and m.size(1)}
+    if not several:
+        return data
+    data = copy.copy(data)
+    for name, mask in several.items():
+        data[name] = mask[:, seed % mask.size(1)].clone()
+    splits = max(mask.size(1) for mask in several.values())
+    data.split = f"split-{seed % splits}"
     return data

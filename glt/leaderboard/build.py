@@ -23,8 +23,10 @@ from glt.registry import spec_of
 from glt.results import Record, Results
 from glt.version import __version__
 
-TRACKS = ("held-out", "open")
-"""In the order of the board; the first one ranks methods."""
+TRACKS = ("held-out", "inductive", "open")
+"""In the order of the board."""
+RANKED = ("held-out", "inductive")
+"""Those that rank methods, each for itself."""
 AXES = ("graph", "weight")
 
 
@@ -34,7 +36,7 @@ class Row:
 
     Attributes:
         name, source, author, foreign, n_configs: see :class:`glt.leaderboard.entry.Entry`.
-        track: ``held-out`` or ``open``.
+        track: one of :data:`TRACKS`.
         dataset: with its options; backbone, method: likewise, the method without its distillation.
         split, metric: of the dataset.
         config_id: of the experiment.
@@ -284,7 +286,7 @@ def one_each(rows: Iterable[Row]) -> list[Row]:
 
 
 def ranked(rows: Iterable[Row]) -> list[Row]:
-    """Rows with their ranks by every scalar, held-out first, groups together, the best area first."""
+    """Rows with their ranks by every scalar, track by track, groups together, the best area first."""
     groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.group].append(row)
@@ -292,7 +294,7 @@ def ranked(rows: Iterable[Row]) -> list[Row]:
     for group in sorted(groups, key=lambda g: (TRACKS.index(g[0]), *g[1:])):
         fit = [row for row in groups[group] if not row.unranked]
         ranks: dict[int, dict[str, int]] = defaultdict(dict)
-        for name in names_of_scalars() if group[0] == TRACKS[0] else ():
+        for name in names_of_scalars() if group[0] in RANKED else ():
             values = {id(row): value_of(row, name) for row in fit}
             for row in fit:
                 mine = values[id(row)]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from glt.datasets.splits import of_seed
 from glt.errors import GltError
 from glt.kernels.choice import AUTO, use
 from glt.leaderboard.entry import SEEDS, Entry, read, sha256_of
@@ -68,7 +69,8 @@ def measured(
                 raise NotVerified(f"{where} is missing")
             if record.get("ticket_sha256") != header.digest:
                 raise NotVerified(f"{where} is of another ticket: its ticket_sha256 differs")
-            hold({**record, "weight_sparsity": point.weight_sparsity}, point.tree(), setting.data, where)
+            data = of_seed(setting.data, header.seed)
+            hold({**record, "weight_sparsity": point.weight_sparsity}, point.tree(), data, where)
             records[header.seed, header.level] = record
             points.append(point)
             if on_point:

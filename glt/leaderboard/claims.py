@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from glt.datasets.splits import of_seed
 from glt.errors import GltError
 from glt.leaderboard.measure import Point
 from glt.leaderboard.rules import Measured
@@ -158,7 +159,6 @@ def _marked(claim: Claim, points: list[Point], names: tuple[str, ...], controls:
 def _usable(m: Measured, controls: Iterable[Record]) -> list[Record]:
     """Control records of these tickets, made plain: numbers are numbers, and the ticket scores what it was found to."""
     points = {(p.seed, p.level): p for p in m.points}
-    nodes = int(m.setting.data.test_mask.sum())
     found: dict[Any, Record] = {}
     for record in controls:
         spec, seed, level = record.get("control_spec"), record.get("seed"), record.get("level")
@@ -166,6 +166,7 @@ def _usable(m: Measured, controls: Iterable[Record]) -> list[Record]:
         plain = isinstance(spec, dict) and isinstance(record.get("control"), str)
         if point is None or not plain or record.get("ticket_sha256") != point.sha256:
             continue
+        nodes = int(of_seed(m.setting.data, point.seed).test_mask.sum())
         status = record.get("status")
         same = {k: record[k] for k in ("control", "control_spec", "seed", "level", "status")} if status else {}
         if status != "ok":

@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch_geometric.data import Data
 from torch_geometric.utils import degree
 
 from glt.compact.build import compact, difference
 from glt.constraints import prunable_weights
-from glt.datasets.ogb import judged
+from glt.datasets.ogb_evaluator import judged
+from glt.datasets.splits import of_seed
 from glt.errors import GltError
 from glt.evaluate import metric_named
 from glt.forward import Forward
+from glt.inductive import judged_on
 from glt.leaderboard.entry import sha256_of
 from glt.leaderboard.limits import NotVerified
 from glt.leaderboard.setting import Header, Setting
@@ -42,9 +45,10 @@ class Point:
         graph_sparsity: of undirected edges without self-loops.
         weight_sparsity: over all weight matrices in scope, whether the ticket has a mask for them or not.
         biases: how many parameters outside that scope its masks take out.
-        avg_degree, isolated: of what is left of the graph.
+        avg_degree, isolated: of what is left of the graph; without its test nodes, where these come later.
         edges, weights: how many are kept; weights with the biases that have a mask, as controls count them.
-        val, test: by the official metric, of the compact model on the physically smaller graph.
+        val, test: by the official metric, of the compact model on the physically smaller graph; val of the masked one
+            on the graph without test nodes, where these come later.
         difference: of the compact model's logits from the masked one's, of the largest logit.
         params, bytes: that are left; of the file.
         weighted: whether its edges have weights.
@@ -95,7 +99,7 @@ def measure(header: Header, setting: Setting, costs: bool = False, latency: bool
 
     Cost: three forward passes.
     """
-    name, data = header.path.name, setting.data
+    name, data = header.path.name, of_seed(setting.data, header.seed)
     ticket = Ticket.load(header.path)
     if ticket.trained is None:
         raise NotVerified(f"{name} holds no trained weights: what it scores cannot be measured")
@@ -105,11 +109,12 @@ def measure(header: Header, setting: Setting, costs: bool = False, latency: bool
     if any(t.is_floating_point() and not bool(torch.isfinite(t).all()) for t in tensors):
         raise NotVerified(f"{name} holds weights that are not finite")
     try:
-        sub = ticket.apply(data)
+        seen, sub = judged_on(ticket, data)
         model = ticket.restore(copy.deepcopy(setting.model))
     except GltError as error:  # another graph, another model
         raise NotVerified(f"{name}: {error}") from None
-    logits = Forward(model, sub, chunk=setting.config.train.eval_chunk).evaluate()
+    chunk = setting.config.train.eval_chunk
+    logits = Forward(model, sub, chunk=chunk).evaluate()
     small = compact(model, sub, storage="dense", reorder=False)
     found = small()
     apart = difference(found, logits)
@@ -118,6 +123,7 @@ def measure(header: Header, setting: Setting, costs: bool = False, latency: bool
             f"{name}: the compact model differs from the masked one by {apart:.1e} of the largest logit, more than "
             f"{MOST_DIFFERENCE:.0e}"
         )
+    before = found if seen is sub else Forward(model, seen, chunk=chunk).evaluate()
     metric = default_metric(data)
     if ticket.metrics.get("metric", "accuracy") != metric:
         raise NotVerified(f"{name} is measured by {ticket.metrics.get('metric')!r}; the official metric is {metric!r}")
@@ -127,7 +133,7 @@ def measure(header: Header, setting: Setting, costs: bool = False, latency: bool
     total = sum(p.numel() for p in scope.values())
     kept = sum(int(masks[k].sum()) if k in masks else p.numel() for k, p in scope.items())
     outside = [mask for k, mask in ticket.weight_masks.items() if k not in scope]
-    degrees = degree(without_loops(sub.edge_index)[0], data.num_nodes)
+    degrees = degree(without_loops(seen.edge_index)[0], seen.num_nodes)
     point = Point(
         seed=header.seed,
         level=header.level,
@@ -139,7 +145,7 @@ def measure(header: Header, setting: Setting, costs: bool = False, latency: bool
         isolated=int((degrees == 0).sum()),
         edges=int(ticket.edge_keep.sum()),
         weights=kept + sum(int(mask.sum()) for mask in outside),
-        val=score(found[data.val_mask], data.y[data.val_mask]),
+        val=score(before[seen.val_mask], seen.y[seen.val_mask]),
         test=score(found[data.test_mask], data.y[data.test_mask]),
         difference=apart,
         params=parameters(ticket),
@@ -147,7 +153,7 @@ def measure(header: Header, setting: Setting, costs: bool = False, latency: bool
         weighted=ticket.edge_weights is not None,
         file_sha256=sha256_of(header.path),
         weights_id=_digest(ticket.trained),
-        macs=_macs(ticket, setting) if costs else {},
+        macs=_macs(ticket, setting, data) if costs else {},
         latency_ms=_latencies(small, setting) if latency else {},
     )
     hold(ticket.metrics, {**point.tree(), "weight_sparsity": ticket.weight_sparsity}, data, name)
@@ -175,10 +181,10 @@ def _digest(state: dict[str, torch.Tensor]) -> str:
     return sha256(state)
 
 
-def _macs(ticket: Ticket, setting: Setting) -> dict[str, dict[str, int]]:
+def _macs(ticket: Ticket, setting: Setting, data: Data) -> dict[str, dict[str, int]]:
     from glt.cost import cost
 
-    counted = cost(ticket, setting.model, setting.data, storage="dense", reorder=False).tree()["macs"]
+    counted = cost(ticket, setting.model, data, storage="dense", reorder=False).tree()["macs"]
     return {form: counted[form] for form in ("dense", "ticket", "compact")}
 
 

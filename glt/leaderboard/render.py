@@ -1,4 +1,4 @@
-"""The board as Markdown: two tracks apart, the held-out one first."""
+"""The board as Markdown: tracks apart, the held-out one first."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from glt.tables import markdown
 ABOUT = {
     "held-out": "Nothing that a teacher computed on a validation or test node reaches the student; messages pass over "
     "unlabelled nodes. This track ranks methods: `(1)` is a rank.",
+    "inductive": "Test nodes and their edges are absent from the search, the trainings and the teacher's; when they "
+    "arrive the graph is sparsified again by the ticket's scorer, to the ticket's sparsity. Ranked within itself.",
     "open": "A teacher's outputs on every node may be used, test nodes included. Listed, not ranked.",
 }
 LEGEND = (

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from glt.inductive import TRACK
 from glt.leaderboard.entry import SEEDS, Entry
 from glt.leaderboard.measure import Point
 from glt.leaderboard.setting import Setting
@@ -52,8 +53,14 @@ class Measured:
         return str(getattr(self.setting.config.strategy, "track", "none"))
 
     @property
-    def track(self) -> Literal["open", "held-out"]:
-        """Open where a teacher's outputs on validation or test nodes may have reached the student."""
+    def track(self) -> str:
+        """By the tickets' config.
+
+        Inductive where test nodes come later; open where a teacher's outputs on validation or test nodes may have
+        reached the student.
+        """
+        if self.setting.config.train.inductive:
+            return TRACK
         return "open" if self.taught == "all" else "held-out"
 
     def levels(self) -> dict[int, dict[int, Point]]:
@@ -78,6 +85,8 @@ def split(m: Measured) -> Verdict:
     where = f"split {data.get('split')!r}, {data.get('metric', 'accuracy')}"
     if hasattr(m.setting.config.dataset, "nodes"):
         return Verdict("split", "noted", f"{where}; the graph is generated, no public benchmark")
+    if isinstance(getattr(m.setting.config.dataset, "split", None), int):
+        return Verdict("split", "unranked", f"{where}: one of several, and each seed needs its own (split: by_seed)")
     return Verdict("split", "ok", where)
 
 
@@ -159,8 +168,15 @@ def compacted(m: Measured) -> Verdict:
 
 
 def track(m: Measured) -> Verdict:
-    """11: which track, by what the tickets say of their teacher."""
+    """11: which track, by what the tickets say of their teacher, and of their test nodes."""
     strategy = m.setting.config.strategy
+    if m.track == TRACK:
+        if m.taught == "all":
+            return Verdict("track", "unranked", "a teacher's outputs on validation nodes reach the student")
+        how = "keep their edges"
+        if any(point.graph_sparsity > 0 for point in m.points):
+            how = f"lose edges by the scorer {strategy.arrivals(0).name!r}"
+        return Verdict("track", "ok", f"test nodes come later, and {how}")
     scorer = getattr(strategy, "scorer", None)
     if getattr(scorer, "needs_model", False) and m.track == "held-out":
         why = f"scorer {scorer.name!r} looks at a trained model on every node; its outputs teach nobody"  # type: ignore[union-attr]

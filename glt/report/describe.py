@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from glt.errors import GltError
+from glt.inductive import TRACK
 from glt.registry import build
 from glt.results import Record
 
@@ -64,7 +65,8 @@ def _scorer(record: Record) -> str:
 
 def _options(record: Record, dense: bool) -> list[str]:
     """Options away from their defaults that the other columns do not show."""
-    shown = {"strategy": ("name", "scorer", "distil"), "schedule": ("levels",)}
+    by_track = () if record.get("track") == TRACK else ("distil",)  # the inductive one does not say
+    shown = {"strategy": ("name", "scorer", *by_track), "schedule": ("levels",)}
     said = []
     for part in ("dataset", "backbone", "train", *(() if dense else ("strategy", "schedule"))):
         options = {k: v for k, v in section_of(record, part).items() if k not in shown.get(part, ("name",))}

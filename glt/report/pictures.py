@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 from glt.datasets.files import cache_dir
 from glt.edges import PrunableEdges
 from glt.errors import DataUnavailable, GltError
+from glt.inductive import searched_on
 from glt.registry import build
 from glt.report.describe import describe, experiment_of
 from glt.report.latency import ticket_file
@@ -136,7 +137,7 @@ def _offline(ticket: Ticket, root: Path | None) -> Any:
     places = [Path(given)] if given else []
     for place in [*places, cache_dir() / "downloads"]:
         try:
-            return build("datasets", ticket.config["dataset"])(place)
+            return searched_on(ticket, build("datasets", ticket.config["dataset"])(place))
         except DataUnavailable:
             continue
     raise GltError("its graph is not on this machine, and a report downloads nothing: give --root or set GLT_DATA")

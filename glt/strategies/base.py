@@ -72,6 +72,13 @@ class Taught:
         """``"none"`` without distillation, else which nodes the teacher's outputs are used on."""
         return self.distil if self.weight else "none"
 
+    def arrivals(self, seed: int) -> Any:
+        """The scorer of edges of nodes that come later (:mod:`glt.inductive`): ``random``, drawn by the seed.
+
+        Masks that were learned belong to the edges that they were learned on, and say nothing of others.
+        """
+        return build("scorers", {"name": "random", "seed": seed})
+
     def check(self, problem: Problem, levels: Sequence[Level]) -> None:
         """Every level can be had, iterative ones ascend, and a soft mask of 0 is removal here."""
         problem.check(levels)
@@ -122,6 +129,23 @@ class ChoosesEdges(Taught):
                 "it out, or use by: node"
             )
 
+    def arrivals(self, seed: int) -> Any:
+        """The strategy's own scorer.
+
+        Raises:
+            GltError: it looks at a model, which the ticket does not hold, or scores alone do not say what happens.
+        """
+        selection = self.selection or Selection()
+        if looking := self._look(selection):
+            raise GltError(
+                f"train.inductive: scorer {looking[0].name!r} looks at the dense model, which no ticket holds for the "
+                "edges of new nodes: use a scorer that looks at the graph alone"
+            )
+        if not selection.plain or self.reweight:
+            odd = "reweight" if self.reweight else "selection"
+            raise GltError(f"train.inductive: {odd} says nothing of the edges of new nodes: leave it out")
+        return seeded(self.scorer, seed)
+
     def edge_scores(self, problem: Problem) -> tuple[Tensor, list[Cost]]:
         """(scores of the edges, what the model cost that they look at); scorers that draw, draw anew for every seed."""
         selection = self.selection or Selection()
@@ -146,6 +170,8 @@ class ChoosesEdges(Taught):
             scorer(problem.data, problem.model())
         if not self.reweight:
             return
+        if problem.recipe.inductive:  # also where no edge goes
+            self.arrivals(problem.seed)
         weights = self.edge_weights(problem, problem.masks()[0])
         half = torch.linspace(0.5, 1.5, problem.edges.num_edges, device=problem.data.x.device)
         graph = weigh_arcs(problem.data, problem.edges, half if weights is None else half * weights)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from glt.arrays import count
-from glt.constraints import Masks, freeze_weights, largest_weights, prunable_weights
+from glt.constraints import Masks, largest_weights, prunable_weights
 from glt.errors import TrainingError
 from glt.granularities.base import Granularity
 from glt.masks import SoftMasked, Sparsifying
@@ -84,7 +84,7 @@ class GEBT(Taught):
                 problem.subgraph(bird.edges),
                 model=problem.model_at(begin),
                 loss=loss,
-                constrain=partial(freeze_weights, masks=bird.weights),
+                masks=bird.weights,
                 phase=f"level {level.number}",
             )
             ticket = problem.ticket(level, bird.edges, bird.weights, result, [*teacher, *early, searched], begin)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import ClassVar
 
-from glt.constraints import freeze_weights
 from glt.errors import GltError
 from glt.problem import Problem
 from glt.registry import register
@@ -55,7 +53,7 @@ class IMP(PrunesWeights):
                 graph,
                 model=problem.model_at(begin),
                 loss=loss,
-                constrain=partial(freeze_weights, masks=weights),
+                masks=weights,
                 phase=f"level {level.number}",
             )
             if step.wanted:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from glt.constraints import freeze_weights, largest_weights
+from glt.constraints import largest_weights
 from glt.granularities.base import Granularity
 from glt.losses import Loss
 from glt.masks import SoftMasked
@@ -97,7 +96,7 @@ class Masked(Taught, ABC):
                 result = problem.fit(
                     problem.subgraph(edges),
                     loss=loss,
-                    constrain=partial(freeze_weights, masks=weights),
+                    masks=weights,
                     phase=f"level {level.number}",
                 )
                 yield problem.ticket(level, edges, weights, result, [spent])

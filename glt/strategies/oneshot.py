@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from glt.constraints import Masks, freeze_weights
+from glt.constraints import Masks
 from glt.problem import Cost, Problem
 from glt.registry import register
 from glt.schedules.level import Level
@@ -47,8 +47,7 @@ class OneShotStrategy(LevelByLevel, PrunesWeights):
             weights = self.prune(problem, graph, state, level.weight_sparsity, loss=loss)
             begin, early = rewound(problem, self.rewind_to, state)
             made = partial(_ticket, problem, level, edges, weights, [*spent, *early], begin, on_edges)
-            frozen = partial(freeze_weights, masks=weights)
-            yield Training(problem, level, graph, problem.model_at(begin), loss, frozen, made)
+            yield Training(problem, level, graph, problem.model_at(begin), loss, None, made, masks=weights)
 
 
 def _ticket(

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from glt.errors import TrainingError
+from glt.pipeline import levels_of
 from glt.problem import Problem
 from glt.results import Record
+from glt.schedules.level import Level
 from glt.sweeps.units import Unit
 
-TRIED = 5
-"""Epochs of a measurement."""
+TRIED = 20
+"""Epochs of a training that is a measurement; in fewer, what is made once per training would weigh too much."""
 
 
 class Estimate:
-    """Seconds per epoch of finished trainings; of a unit, those of the most similar ones.
+    """Seconds per epoch of finished trainings; of a unit's search, and of its other trainings, the most similar ones'.
 
-    Similar is: the same data, backbone and method; the same data and backbone; anything at all.
+    Similar is: the same data, backbone and method (of what is not the search, the method ``dense``); the same data and
+    backbone; anything at all.
 
     Args:
         records: of any experiments; those of another number of threads or kind of device are passed over.
@@ -41,15 +46,19 @@ class Estimate:
             self._sums[key] = (before[0] + seconds, before[1] + epochs)
 
     def known(self, unit: Unit) -> bool:
-        """Whether anything of its data and backbone was measured."""
-        return any(key in self._sums for key in _keys(unit.run.config.spec(), None)[:1])
+        """Whether anything of its data, backbone and method was measured."""
+        return _keys(unit.run.config.spec(), unit.run.config.strategy.name)[0] in self._sums
 
     def seconds(self, unit: Unit) -> float | None:
         """What a unit takes on one worker; None where nothing was ever measured."""
-        for key in _keys(unit.run.config.spec(), unit.run.config.strategy.name):
+        search, other = (self._epoch(unit, method) for method in (unit.run.config.strategy.name, "dense"))
+        return None if search is None or other is None else unit.search_epochs * search + unit.other_epochs * other
+
+    def _epoch(self, unit: Unit, method: str) -> float | None:
+        for key in _keys(unit.run.config.spec(), method):
             if key in self._sums:
                 seconds, epochs = self._sums[key]
-                return unit.epochs * seconds / epochs
+                return seconds / epochs
         return None
 
     def cost(self, unit: Unit) -> float:
@@ -58,14 +67,27 @@ class Estimate:
         return unit.epochs if seconds is None else seconds
 
     def calibrate(self, units: Iterable[Unit], root: Path | None, device: str, prepare: Callable[[], None]) -> None:
-        """Train a few epochs of the dense model of every dataset and backbone that nothing is known of."""
+        """Train a few epochs of every dataset, backbone and method that nothing is known of, and of its dense model."""
         prepare()
         for unit in units:
             if not self.known(unit):
                 config = unit.run.config
                 recipe = replace(config.train, epochs=TRIED)
-                result = Problem(config.dataset(root).to(device), config.backbone, recipe, unit.seed).dense
-                self.add(config.spec(), None, result.seconds, result.epochs)
+                problem = Problem(config.dataset(root).to(device), config.backbone, recipe, unit.seed)
+                self.add(config.spec(), "dense", problem.dense.seconds, problem.dense.epochs)
+                strategy = config.strategy
+                if hasattr(strategy, "mask_epochs"):
+                    strategy = replace(strategy, mask_epochs=TRIED)
+                with suppress(TrainingError):  # too few epochs for it, perhaps
+                    for ticket in strategy.tickets(problem, _tried(unit)):
+                        self.add(config.spec(), strategy.name, ticket.seconds, ticket.metrics["search_epochs"])
+
+
+def _tried(unit: Unit) -> list[Level]:
+    """One level, with as many rounds before it as there are to a level in the unit's search."""
+    levels = levels_of(unit.run.config)
+    number = max(1, levels[-1].number // len(levels)) if levels and unit.run.config.strategy.iterative else 1
+    return [replace(level, number=number) for level in levels[:1]]
 
 
 def _keys(spec: dict[str, Any], method: str | None) -> list[str]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from glt.config import Config
+from glt.controlled import teaching_of
+from glt.controls.base import reads_of
 from glt.pipeline import Run, levels_of
 from glt.registry import spec_of
 from glt.results import Results
@@ -22,12 +27,12 @@ class Unit:
     Attributes:
         label: what the experiment is called.
         run: the experiment with this seed alone, and where its results live.
-        trains_dense: whether it is the first that needs its dense training; the others find it.
+        found: keys of the trainings that others make first, of all that it shares.
     """
 
     label: str
     run: Run
-    trains_dense: bool = True
+    found: frozenset[str] = frozenset()
 
     @property
     def seed(self) -> int:
@@ -56,29 +61,76 @@ class Unit:
         return json.dumps([spec["dataset"], spec["backbone"], spec["train"], self.seed])
 
     @property
-    def epochs(self) -> int:
-        """How many epochs it takes, about: searches that stop early, or train in other ways, take others."""
+    def trains_dense(self) -> bool:
+        """Whether it is the first that needs its dense training; the others find it."""
+        return self.dense_key not in self.found
+
+    @cached_property
+    def shares(self) -> frozenset[str]:
+        """A key for each training that other units may need too: the dense one, and controls that are no ticket's own.
+
+        Of a control it is made of the config alone, where :func:`glt.controls.base.shared_key` looks at the ticket:
+        good enough for an estimate.
+        """
+        return frozenset({self.dense_key, *(key for key in self._controls if key)})
+
+    @cached_property
+    def _controls(self) -> list[str | None]:
+        """A key for each control of each level, the same for the same training; None for a ticket's own."""
+        strategy, dense = self.run.config.strategy, self.dense_key
+        own, biases, start = (getattr(strategy, name, False) for name in ("reweight", "biases", "rewind_to"))
+        teaching = teaching_of(strategy)
+        taught = [teaching.weight, teaching.temperature, teaching.distil] if teaching.weight else None
+        keys: list[str | None] = []
+        for level in levels_of(self.run.config):
+            parts = {
+                "edges": level.graph_sparsity,
+                "weights": level.weight_sparsity,
+                "initial": self.name if start == "none" else float(start),
+            }
+            for piece in self.run.config.controls:
+                reads = reads_of(piece)
+                about = [spec_of(piece), biases, piece.taught and taught, [parts[part] for part in reads or ()]]
+                keys.append(None if reads is None or own else json.dumps([dense, *about]))
+        return keys
+
+    @property
+    def search_epochs(self) -> int:
+        """How many epochs its tickets take, about: searches that stop early, or train in other ways, take others."""
         config = self.run.config
         each, strategy, levels = config.train.epochs, config.strategy, self.levels[1:]
         rounds = levels[-1] if levels and strategy.iterative else len(levels)
-        trainings = len(levels)
         if getattr(strategy, "soft_masks", False):
-            masks = rounds * (getattr(strategy, "mask_epochs", None) or each)
-        else:
-            trainings, masks = rounds, 0
-        trainings += len(levels) * len(config.controls) + self.trains_dense
-        return trainings * each + masks
+            return len(levels) * each + rounds * (getattr(strategy, "mask_epochs", None) or each)
+        return rounds * each
+
+    @property
+    def other_epochs(self) -> int:
+        """How many epochs its dense training and controls take, those left out that others make first."""
+        own = sum(key is None for key in self._controls)
+        return (own + len(self.shares - self.found)) * self.run.config.train.epochs
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs it takes, about."""
+        return self.search_epochs + self.other_epochs
 
 
 def units_of(grid: Grid, out: Path) -> list[Unit]:
     """One unit per experiment and seed, in the grid's order."""
     folder = out / grid.name
     results, shared = Results(folder / "results.jsonl"), Shared(folder / "shared")
-    return [
-        Unit(point.label, Run(replace(point.config, seeds=(seed,)), results, folder / point.config.id, shared))
-        for point in grid.points
-        for seed in point.config.seeds
-    ]
+    tried = Counter(_what(point.config) for point in grid.points)
+    units = []
+    for point in grid.points:
+        whole = Run(point.config, results, folder / point.config.id, shared, tried[_what(point.config)])
+        for seed in point.config.seeds:
+            units.append(Unit(point.label, replace(whole, config=replace(point.config, seeds=(seed,)))))
+    return units
+
+
+def _what(config: Config) -> tuple[str, str, str]:
+    return config.strategy.name, config.backbone.name, config.dataset.name
 
 
 def finished(units: Sequence[Unit], ends: Results) -> set[str]:
@@ -111,12 +163,13 @@ def finished(units: Sequence[Unit], ends: Results) -> set[str]:
 def in_order(units: Iterable[Unit], cost: Callable[[Unit], float]) -> list[Unit]:
     """First a unit of every dense training, then those that find theirs; of each, the longest first.
 
-    The order decides when the last worker ends, never what is found.
+    What several share is counted in the first of them. The order decides when the last worker ends, never what is
+    found.
     """
     longest = sorted(units, key=cost, reverse=True)
     seen: set[str] = set()
     ordered = []
     for unit in longest:
-        ordered.append(replace(unit, trains_dense=unit.dense_key not in seen))
-        seen.add(unit.dense_key)
+        ordered.append(replace(unit, found=unit.shares & seen))
+        seen |= unit.shares
     return sorted(ordered, key=lambda unit: not unit.trains_dense)

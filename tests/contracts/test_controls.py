@@ -10,6 +10,7 @@ from torch_geometric.nn import GCNConv
 
 from glt.constraints import prunable_weights
 from glt.controlled import problem_of
+from glt.controls.base import reads_of, shared_key
 from glt.controls.reinitialised import initialised_anew
 from glt.controls.width_matched import narrowed
 from glt.errors import GltError
@@ -82,6 +83,76 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(name, data, tick
     assert torch.equal(torch.get_rng_state(), state), "the global random state is left alone"
     other = controlled(name, data, ticket, seed=4)[1]
     assert not torch.equal(one.logits, other.logits)
+
+
+def another(ticket):
+    """A ticket that was found in another way: as many edges and weights, others, also layer by layer."""
+    drawn = torch.Generator().manual_seed(7)
+    flat = torch.cat([mask.flatten() for mask in ticket.weight_masks.values()])
+    parts = flat[torch.randperm(len(flat), generator=drawn)].split([m.numel() for m in ticket.weight_masks.values()])
+    return replace(
+        ticket,
+        edge_keep=ticket.edge_keep[torch.randperm(len(ticket.edge_keep), generator=drawn)],
+        weight_masks={k: part.view_as(v) for (k, v), part in zip(ticket.weight_masks.items(), parts, strict=True)},
+        trained={k: v + 1 for k, v in ticket.trained.items()},
+        metrics={"metric": "accuracy", "val": 0.1, "test": 0.1, "search_epochs": 99},
+        config={**ticket.config, "level": 7, "strategy": {"name": "imp"}},
+        seconds=9.0,
+    )
+
+
+def outcome_and_key(name, data, ticket, teaching=TAUGHT, **options):
+    problem, outcome = controlled(name, data, ticket, teaching=teaching, **options)
+    return outcome, shared_key(build("controls", {"name": name, **options}), problem, ticket, teaching)
+
+
+@every
+def test_tickets_with_the_same_key_have_the_same_control(name, data, ticket):
+    """And the tickets differ enough for a control that is their own to differ."""
+    (one, mine), (two, its) = (outcome_and_key(name, data, t) for t in (ticket, another(ticket)))
+    shared = reads_of(build("controls", name)) is not None
+    assert its == mine and (mine is not None) is shared
+    assert torch.equal(one.logits, two.logits) is shared
+    if shared:
+        for part in ("trained", "initial", "weight_masks"):
+            first, second = getattr(one.ticket, part), getattr(two.ticket, part)
+            assert first.keys() == second.keys() and all(torch.equal(v, second[k]) for k, v in first.items())
+        assert torch.equal(one.ticket.edge_keep, two.ticket.edge_keep)
+        assert one.ticket.metrics == two.ticket.metrics
+
+
+@every
+def test_what_changes_a_control_changes_its_key(name, data, ticket):
+    if (mine := outcome_and_key(name, data, ticket)[1]) is None:
+        return
+    piece = build("controls", name)
+    fewer_edges, fewer_weights = ticket.edge_keep.clone(), {k: v.clone() for k, v in ticket.weight_masks.items()}
+    fewer_edges[ticket.edge_keep.nonzero()[:20]] = False
+    largest = max(fewer_weights.values(), key=torch.numel).view(-1)
+    largest[largest.nonzero()[:120]] = False
+    changes = {
+        "edges": replace(ticket, edge_keep=fewer_edges),
+        "weights": replace(ticket, weight_masks=fewer_weights),
+        "initial": replace(ticket, initial={k: v + 0.25 for k, v in ticket.initial.items()}),
+    }
+    first = controlled(name, data, ticket)[1].logits
+    for part, changed in changes.items():
+        made, key = outcome_and_key(name, data, changed)
+        assert (key == mine) is torch.equal(made.logits, first) is (part not in reads_of(piece))
+    for teaching in (Taught(weight=9.0), Taught(weight=2.0, temperature=3.0), Taught(weight=2.0, distil="held_out")):
+        assert (outcome_and_key(name, data, ticket, teaching)[1] == mine) is not piece.taught
+    if hasattr(piece, "seed"):
+        problem = problem_of(ticket, data, backbone(), QUICK)
+        assert shared_key(replace(piece, seed=5), problem, ticket, TAUGHT) != mine
+    weighted = replace(ticket, edge_weights=ticket.edge_keep.float())
+    assert shared_key(piece, problem_of(ticket, data, backbone(), QUICK), weighted, TAUGHT) is None
+
+
+def test_a_control_that_says_nothing_is_not_shared(data, ticket):
+    class Own(type(build("controls", "random"))):
+        """What its parent says it reads, it need not be."""
+
+    assert reads_of(build("controls", "random")) and reads_of(Own()) is None
 
 
 @every

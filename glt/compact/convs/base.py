@@ -26,7 +26,10 @@ def linear(record: Record, value: int, layer: Any, scale: float = 1.0, bias: boo
     """A linear layer of PyG or torch, its result times ``scale``, with or without its bias."""
     own = getattr(layer, "bias", None) if bias else None
     tensors = {"weight": layer.weight.detach() * scale, "bias": None if own is None else own.detach() * scale}
-    return record.emit(Linear([value], layer.weight.size(0), record.name_of(layer.weight), tensors))
+    step = Linear([value], layer.weight.size(0), record.name_of(layer.weight), tensors)
+    if scale == 1 and bias:
+        step.along, step.across = record.own((layer.weight, 0), (own, 0)), record.own((layer.weight, 1)) or ()
+    return record.emit(step)
 
 
 def mean_of_heads(record: Record, conv: Any, value: int) -> int:
@@ -56,4 +59,6 @@ def shift(record: Record, value: int, bias: Tensor | None) -> int:
     if bias is None:
         return value
     tensors = {"scale": None, "shift": bias.detach().clone()}
-    return record.emit(Affine([value], record.steps[value].width, record.name_of(bias), tensors))
+    step = Affine([value], record.steps[value].width, record.name_of(bias), tensors)
+    step.along = record.own((bias, 0))
+    return record.emit(step)

@@ -26,11 +26,15 @@ def gat(record: Record, conv: Any, x: Tensor, edge_index: Tensor) -> int | None:
     for vector in (conv.att_src, conv.att_dst):
         rows = (vector.detach().view(heads, size, 1) * weight).sum(1)
         tensors = {"weight": rows, "bias": None}
-        logits.append(record.emit(Linear([value], heads, record.name_of(vector), tensors, stock=heads * size)))
+        step = Linear([value], heads, record.name_of(vector), tensors, stock=heads * size)
+        step.along = ()
+        logits.append(record.emit(step))
     features = linear(record, value, conv.lin)
     graph = record.operator(Operator("attention", 1.0 if conv.add_self_loops else None))
     options = {"graph": graph, "sizes": [size] * heads, "slope": conv.negative_slope}
-    out = record.emit(Attend([*logits, features], heads * size, record.name_of(conv), **options))
+    attend = Attend([*logits, features], heads * size, record.name_of(conv), **options)
+    attend.vectors = tuple(record.name_of(vector) for vector in (conv.att_src, conv.att_dst))
+    out = record.emit(attend)
     if not conv.concat:
         out = mean_of_heads(record, conv, out)
     return shift(record, out, conv.bias)

@@ -17,10 +17,14 @@ class Attend(Step):
     """Attention per head over the entries of operator ``graph``: softmax(leaky_relu(s[source] + d[target])) h.
 
     Inputs: s and d [nodes, heads], h [nodes, sum of ``sizes``], where ``sizes`` are the channels of each head.
+
+    Attributes:
+        vectors: of a recorded step, the model's own vectors [1, heads, channels] that s and d are made with.
     """
 
     kind = "attend"
     work = "propagation"
+    vectors: tuple[str, ...] = ()
 
     def known(self, known: list[Tensor]) -> Tensor:
         return torch.where(known[2] == 0, 0.0, float("nan"))

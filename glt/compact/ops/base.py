@@ -35,9 +35,13 @@ class Step(nn.Module):
         width: channels of its value.
         name: the layer or parameter it came from, for people.
         options: what else it needs, as JSON.
+        along, across: of a recorded step, the model's own tensors along its channels and along its input's, each with
+            the dimension; along None: it computes with something else than the model's own tensors as they are.
     """
 
     kind: ClassVar[str]
+    along: tuple[tuple[str, int], ...] | None = None
+    across: tuple[tuple[str, int], ...] = ()
     work: ClassVar[Literal["", "weights", "propagation"]] = ""
     optional: ClassVar[tuple[str, ...]] = ()
     """Tensors that may be missing."""
