@@ -88,7 +88,10 @@ def test_the_same_training(spec, density):
     result, sizes = both(model, graph(0.1 if density > 0.1 else 1.0), random_masks(model, density))
     assert sizes is None or sizes[0] < sizes[1] == sum(p.numel() for p in model.parameters())
     if spec["name"] == "transformer":
-        assert result.live == "no: every unit and every input feature is used; there is no rule for TransformerConv"
+        assert (
+            result.live
+            == "no: every unit and every input feature is used; attention by inner products takes every unit"
+        )
     elif density < 0.1 and spec["name"] in ("gcn", "sage", "gin") and "norm" not in spec:
         assert sizes
 
