@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from torch_geometric.data import Data
 from glt.check import num_classes
 from glt.datasets.splits import of_seed
 from glt.errors import GltError
-from glt.registry import build
+from glt.registry import build, spec_of
 from glt.sparsify import keep_arcs, remove_arcs
+from glt.strategies.base import seeded
 from glt.ticket import Ticket
 
 
@@ -31,12 +32,32 @@ def model_of(ticket: Ticket, data: Data) -> nn.Module:
     return model
 
 
-def sparsifier(ticket: Ticket) -> Callable[[Data], Data]:
-    """What takes the ticket's share of its edges out of another graph, by the scorer of its strategy.
+@dataclass(frozen=True)
+class Sparsifier:
+    """A ticket's way to sparsify another graph.
+
+    Attributes:
+        scorer: what builds the scorer.
+        graph_sparsity: fraction of the edges that goes.
+        undirected: whether both arcs of a pair are one edge.
+    """
+
+    scorer: Mapping[str, Any]
+    graph_sparsity: float
+    undirected: bool = True
+
+    def __call__(self, data: Data) -> Data:
+        """``data`` without its lowest edges. Raises GltError for a scorer that is not registered here."""
+        scorer = build("scorers", self.scorer)
+        return remove_arcs(data, keep_arcs(data, scorer, self.graph_sparsity, self.undirected))
+
+
+def sparsifier(ticket: Ticket) -> Sparsifier:
+    """What takes the ticket's share of its edges out of another graph, by the scorer of its strategy and its seed.
 
     Raises:
         GltError: the ticket does not name a scorer (learned masks belong to one graph), its scorer looks at a trained
-            model, or its edges were not simply those with the highest scores.
+            model, its edges were not simply those with the highest scores, or they have weights.
     """
     strategy = build("strategies", _named(ticket, "strategy"))
     scorer = getattr(strategy, "scorer", None)
@@ -44,16 +65,14 @@ def sparsifier(ticket: Ticket) -> Callable[[Data], Data]:
         raise GltError(
             f"strategy {_named(ticket, 'strategy')!r} has no scorer: its edge mask belongs to its own graph alone"
         )
-    scorer = build("scorers", scorer)
+    scorer = seeded(build("scorers", scorer), int(ticket.config.get("seed", 0)))
     if getattr(scorer, "needs_model", False):
         raise GltError(f"scorer {scorer.name!r} looks at a trained model: score and sparsify the other graph yourself")
     if getattr(strategy, "selection", None) is not None:
         raise GltError("the ticket's edges were chosen by a selection of its own: sparsify the other graph yourself")
-    return functools.partial(_sparsified, scorer, ticket.graph_sparsity, ticket.undirected)
-
-
-def _sparsified(scorer: Any, sparsity: float, undirected: bool, data: Data) -> Data:
-    return remove_arcs(data, keep_arcs(data, scorer, sparsity, undirected))
+    if ticket.edge_weights is not None:
+        raise GltError("the ticket's edges have weights: sparsify and weigh the other graph yourself")
+    return Sparsifier(spec_of(scorer), ticket.graph_sparsity, ticket.undirected)
 
 
 def _named(ticket: Ticket, part: str) -> Any:

@@ -12,10 +12,10 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from glt.compact.graphs import Csr
+from glt.compact.graphs import Prepared
 from glt.compact.model import Compact
-from glt.compact.ops import Attend, Linear, Opaque, Propagate, Step
-from glt.compact.record import NotRecordable, Record
+from glt.compact.ops import Linear, Opaque, Step
+from glt.compact.record import NotRecordable, recorded
 from glt.errors import GltError
 from glt.export import serialised
 from glt.forward import arguments_of
@@ -24,7 +24,8 @@ from glt.ticket import Ticket
 
 FORMULA = (
     "MACs of weights = sum over layers of nnz(W) x nodes; MACs of propagation = sum over layers of arcs (with the "
-    "self-loops that a layer adds) x width. dense: all weights, all arcs, in the order of PyG's layers. ticket: kept "
+    "self-loops that a layer adds) x width; attention by inner products adds arcs x width of the keys, a softmax by "
+    "channel counts twice. dense: all weights, all arcs, in the order of PyG's layers. ticket: kept "
     "weights, kept arcs. compact: what its kernels multiply: a dense weight all its entries, sparse features their "
     "non-zeros x units."
 )
@@ -150,11 +151,11 @@ def cost(ticket: Ticket, model: nn.Module, data: Data, **options: Any) -> Cost:
 
 def _layers(ticket: Ticket, model: nn.Module, data: Data, sub: Data, compact: Compact) -> tuple[list[Layer], list[str]]:
     try:
-        record = Record(copy.deepcopy(model).eval(), data)
+        record = recorded(copy.deepcopy(model).eval(), data)
     except (NotRecordable, RuntimeError, TypeError, ValueError):
         return [], [type(model).__name__]
     nodes = int(data.num_nodes or 0)
-    full, kept = ([operator.of(graph).entries for operator in record.operators] for graph in (data, sub))
+    full, kept = (Prepared(nodes, [operator.of(graph) for operator in record.operators]) for graph in (data, sub))
     rows: dict[tuple[str, Literal["weights", "propagation"]], list[int | None]] = {}
     before = list(_counted(record.steps))
     for name, kind, step in before:
@@ -164,7 +165,7 @@ def _layers(ticket: Ticket, model: nn.Module, data: Data, sub: Data, compact: Co
             some = all_of if mask is None else int(mask.sum())
             entry = [nodes * all_of, nodes * some, 0]
         else:
-            entry = [full[step.options["graph"]] * step.width, kept[step.options["graph"]] * step.width, 0]
+            entry = [step.macs(full), step.macs(kept), 0]
         rows[name, kind] = [(a or 0) + b for a, b in zip(rows.get((name, kind), [0, 0, 0]), entry, strict=True)]
     for name, kind, step in _counted(list(compact.steps)):
         spent = rows.setdefault((name, kind), [0, 0, 0])
@@ -177,25 +178,18 @@ def _counted(steps: Iterable[Step]) -> Iterable[tuple[str, Literal["weights", "p
     """Name, kind and step of all that multiply; products with the graph are numbered."""
     number = 0
     for step in steps:
-        if isinstance(step, Linear):
-            yield step.name, "weights", step
-        elif isinstance(step, (Propagate, Attend)):
+        if step.work == "weights":
+            yield step.name, step.work, step
+        elif step.work == "propagation":
             number += 1
-            yield f"propagation {number}", "propagation", step
+            yield f"propagation {number}", step.work, step
 
 
 def _spent(step: Step, compact: Compact) -> int:
     """Multiply-adds of a step's kernel on the graph it is ready for."""
     assert compact.ready is not None
-    x, graph = compact.ready.x, compact.ready.graph
-    if not isinstance(step, Linear):
-        return graph.operators[step.options["graph"]].entries * step.width
-    if step.options["form"] == "csr":
-        return step.get_buffer("values").numel() * graph.rows
-    source = compact.steps[step.inputs[0]]
-    if isinstance(x, Csr) and source.kind == "input":
-        return x.entries * step.width
-    return step.get_buffer("weight").numel() * graph.rows
+    reads = compact.steps[step.inputs[0]].kind == "input"
+    return step.macs(compact.ready.graph, compact.ready.x if reads else None)
 
 
 def _on_disk(ticket: Ticket) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,26 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from glt.builtin import Sparsifier
 from glt.compact.graphs import Csr, Multiply, Operator, Prepared, multiply_by_sums, multiply_plainly
 from glt.compact.model import Compact, Ready
-from glt.compact.ops import KINDS, Opaque
+from glt.compact.ops import KINDS, Linear, Opaque
 from glt.errors import GltError
 from glt.files import atomic
 
-FORMAT = 1
+FORMAT = 2
 KEY = "glt-compact"
 
 
 def export(compact: Compact, path: str | Path, graph: bool = True) -> Path:
     """Write a compact model, atomically, in the format that the suffix says.
 
-    ``.safetensors``: tensors, and the steps as JSON in the header; :func:`load` reads it, and so do thirty lines of
-    plain torch (README). ``.pt2``: a ``torch.export`` program of ``(x, operators, place, given)`` with the graph's own
-    as ``example_inputs``, nodes and arcs of any number. ``.onnx``: the same, where the operators exist.
+    ``.safetensors``: tensors, and the steps as JSON in the header; :func:`load` reads it, and so does one function of
+    plain torch (docs/compact.md). How the ticket sparsifies another graph is there too. ``.pt2``: a ``torch.export``
+    program of ``(x, operators, place, given)`` with the graph's own as ``example_inputs``, nodes and arcs of any
+    number. ``.onnx``: the same, where the operators exist, without the graph, whose nodes are never renumbered. In
+    these two, weights that are stored as 2:4 are dense, and a softmax by channel (GENConv) takes memory for arcs x
+    channels.
 
     Only safetensors never unpickles: ``torch.export.load`` does, so load a ``.pt2`` only from people you trust.
 
@@ -68,6 +72,8 @@ def serialised(compact: Compact, graph: bool = True) -> bytes:
         "operators": [asdict(operator) for operator in compact.operators],
         "features": compact.features,
     }
+    if is_dataclass(compact.sparsifier) and not isinstance(compact.sparsifier, type):
+        header["sparsifier"] = asdict(compact.sparsifier)
     tensors = {f"step/{i}/{k}": v for i, step in enumerate(compact.steps) for k, v in step.tensors.items()}
     if graph and compact.ready is not None:
         ready = compact.ready
@@ -115,6 +121,7 @@ def _assembled(header: dict[str, Any], tensors: dict[str, Tensor]) -> Compact:
         steps.append(kind(entry["inputs"], entry["width"], entry["name"], own, **entry["options"]))
     operators = [Operator(**operator) for operator in header["operators"]]
     compact = Compact(steps, header["output"], operators, header["features"])
+    compact.sparsifier = Sparsifier(**header["sparsifier"]) if "sparsifier" in header else None
     if "rows" in header:
         rows = header["rows"]
 
@@ -145,23 +152,39 @@ class Exported(nn.Module):
         """Logits, float [nodes, classes]."""
         features = Csr(x[0], x[1], x[2], self.read) if isinstance(x, (tuple, list)) else x
         rows = features.ptr.size(0) - 1 if isinstance(features, Csr) else features.size(0)
-        graph = Prepared(rows, [Csr(p, i, v, rows) for p, i, v in operators], given, self.multiply)
+        graph = Prepared(rows, [Csr(p, i, v, rows) for p, i, v in operators], given, self.multiply, plain=True)
         logits: Tensor = self.compact.run(features, graph)
         return logits if place is None else logits[place]
 
 
-def arguments(ready: Ready, given: bool = False) -> tuple[Any, ...]:
-    """What an exported program takes for a graph: ``arguments(compact.on(data).ready)``."""
+def arguments(compact: Compact, renumbered: bool = True) -> tuple[Any, ...]:
+    """What an exported program takes for the graph that ``compact`` is ready for: ``arguments(compact.on(data))``.
+
+    Args:
+        compact: the model that was exported, or the same on another graph.
+        renumbered: whether nodes have places, as in a ``.pt2`` file; in ``.onnx`` they never have.
+
+    Raises:
+        GltError: it has no graph.
+    """
+    ready = compact.ready
+    if ready is None:
+        raise GltError("this compact model has no graph to be exported with: make it ready with .on(data)")
+    ready = ready if renumbered else ready.in_order()
     x: Any = _copied(ready.x) if isinstance(ready.x, Csr) else ready.x.clone()
-    own = {k: v.clone() for k, v in ready.graph.given.items()} if given else {}
-    place = None if ready.place is None else ready.place.clone()
+    alone = any(isinstance(step, Opaque) for step in compact.steps)
+    own = {k: v.clone() for k, v in ready.graph.given.items()} if alone else {}
+    place = None
+    if renumbered:
+        place = torch.arange(ready.graph.rows, device=ready.x.device) if ready.place is None else ready.place.clone()
     return x, [_copied(operator) for operator in ready.graph.operators], place, own
 
 
-def _program(compact: Compact, multiply: Multiply) -> torch.export.ExportedProgram:
-    if compact.ready is None:
-        raise GltError("this compact model has no graph to be exported with: make it ready with .on(data)")
-    taken = arguments(compact.ready, any(isinstance(step, Opaque) for step in compact.steps))
+def _program(compact: Compact, multiply: Multiply, renumbered: bool) -> torch.export.ExportedProgram:
+    taken = arguments(compact, renumbered)
+    steps = [step.plain() if isinstance(step, Linear) else step for step in compact.steps]
+    made = Compact(steps, compact.output, compact.operators, compact.features)
+    made.ready = compact.ready
 
     def free(tensor: Tensor | None) -> dict[int, Any] | None:  # nodes and arcs come first, except in edge_index
         if tensor is None:
@@ -171,7 +194,7 @@ def _program(compact: Compact, multiply: Multiply) -> torch.export.ExportedProgr
     shapes = tree_map(free, taken)
     try:
         with torch.no_grad():
-            program = torch.export.export(Exported(compact, multiply), taken, dynamic_shapes=shapes)
+            program = torch.export.export(Exported(made, multiply), taken, dynamic_shapes=shapes)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise GltError(f"torch.export cannot follow this model: {type(error).__name__}: {reason}") from None
@@ -185,7 +208,7 @@ def _write_safetensors(compact: Compact, path: Path, graph: bool) -> None:
 
 
 def _write_pt2(compact: Compact, path: Path, graph: bool) -> None:
-    program = _program(compact, multiply_plainly)
+    program = _program(compact, multiply_plainly, True)
     with atomic(path) as temporary:
         torch.export.save(program, str(temporary))
 
@@ -193,7 +216,7 @@ def _write_pt2(compact: Compact, path: Path, graph: bool) -> None:
 def _write_onnx(compact: Compact, path: Path, graph: bool) -> None:
     if missing := [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]:
         raise GltError(f"ONNX files need {' and '.join(missing)}: pip install onnx onnxscript")
-    program = _program(compact, multiply_by_sums)
+    program = _program(compact, multiply_by_sums, False)  # there is no graph in it whose nodes could be renumbered
     with atomic(path) as temporary:
         try:
             made: Any = torch.onnx.export(program, dynamo=True, verbose=False)

@@ -10,7 +10,22 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from glt.compact.ops import Add, Affine, Attend, Concatenate, Function, Linear, Mix, Opaque, Propagate, Step
+from glt.compact.ops import (
+    Add,
+    Affine,
+    Attend,
+    AttendDots,
+    Concatenate,
+    Function,
+    Gate,
+    Linear,
+    Mix,
+    Opaque,
+    Propagate,
+    SoftMean,
+    Step,
+)
+from glt.compact.ops.base import nothing
 from glt.compact.record import Record
 
 ODD = ("relu", "elu", "leaky_relu", "tanh", "gelu", "silu", "selu")
@@ -59,9 +74,23 @@ def widths(record: Record) -> list[Tensor]:
     return kept
 
 
+WHOLE: dict[type[Step], str] = {
+    AttendDots: "attention by inner products takes every unit",
+    SoftMean: "a softmax over neighbours takes every unit",
+    Gate: "a gate takes every unit",
+}
+"""Steps that are not narrowed, with why."""
+
+
+def why_whole(step: Step) -> str:
+    """Why a step that something could be left out of is not narrowed; "" for others."""
+    return step.why if isinstance(step, Opaque) else WHOLE.get(type(step), "")
+
+
 def _whole(step: Step) -> bool:
     """Whether nothing of a step can be left out."""
-    return isinstance(step, (Opaque, Mix)) or (isinstance(step, (Linear, Affine)) and step.along is None)
+    odd = isinstance(step, (Linear, Affine)) and step.along is None
+    return odd or isinstance(step, (Opaque, Mix, *WHOLE))
 
 
 def _zeros(steps: Sequence[Step], output: int) -> list[Tensor]:
@@ -105,13 +134,14 @@ def _read(steps: Sequence[Step], output: int, zero: Sequence[Tensor]) -> list[Te
         live[number] = own
         if not bool(own.any()):
             continue
+        unknown = [nothing(steps[i].width) for i in step.inputs]
         if isinstance(step, Linear) and step.along is None:
             needs = [torch.ones_like(live[i]) for i in step.inputs]
         elif isinstance(step, Attend):  # logits are made of every channel of a head
-            heads, _, some = step.needs(own)
+            heads, _, some = step.needs(own, unknown)
             needs = [heads, heads, some | _spread(heads, step.options["sizes"])]
         else:
-            needs = step.needs(own)
+            needs = step.needs(own, unknown)
         for i, need in zip(step.inputs, needs, strict=True):
             live[i] |= need
     return live

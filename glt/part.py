@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from glt.compact.ops import Attend, Opaque
+from glt.compact.ops import Attend
 from glt.constraints import Masks
 from glt.forward import Forward, evaluation
-from glt.live import recorded, widths
+from glt.live import recorded, why_whole, widths
 
 TOLERANCE = 1e-9
 """Difference of logits and gradients in double precision, relative to the largest."""
@@ -108,7 +108,7 @@ class Part:
             ]
             self._places[name] = Place(tuple(shape), tuple(index), tuple(map(len, index)))
         if features.all() and not self._places:
-            unknown = [step.why for step in record.steps if isinstance(step, Opaque)][:1]
+            unknown = [why for step in record.steps if (why := why_whole(step))][:1]
             raise NoPart("; ".join(["every unit and every input feature is used", *unknown]))
         return features
 

@@ -10,6 +10,7 @@ from test_cli import made, one_line, ticket  # noqa: F401 - fixtures
 
 from glt.arrays import csr
 from glt.bench import torch_pruning
+from glt.bench.exported import reloaded
 from glt.bench.measure import held, interleaved, spread, transient
 from glt.bench.queries import neighbourhood, some, whole
 from glt.bench.run import alone, bench
@@ -146,6 +147,26 @@ def test_bench_reloads_exported_models(main, ticket, suffix):  # noqa: F811
     assert (record["target"], record["targets"], record["passes"]) == (f"model.{suffix}", 120, 2)
     code, out, _ = main("bench", ticket, f"model.{suffix}", "--only", "compact", "--passes", "1", "--json")
     assert [json.loads(line)["variant"] for line in out.splitlines()] == ["stock PyG", "compact", f"model.{suffix}"]
+
+
+def test_bench_runs_an_onnx_file_whose_nodes_were_renumbered_when_it_was_measured(main, ticket):  # noqa: F811
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    main("export", ticket, "-o", "model.onnx", "--storage", "dense", "--reorder")
+    code, out, _ = main("bench", ticket, "model.onnx", "--only", "compact", "--passes", "1", "--json")
+    assert code == 0 and [json.loads(line)["variant"] for line in out.splitlines()][-1] == "model.onnx"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "message"), [("pt2", "was exported on cpu: export it again with --device cuda"), ("onnx", "cpu alone")]
+)
+def test_a_file_for_another_device_is_one_line(main, ticket, suffix, message, workplace):  # noqa: F811
+    path = workplace / f"model.{suffix}"
+    path.touch()
+    if suffix == "pt2":
+        main("export", ticket, "-o", path, "--storage", "dense", "--no-reorder")
+    with pytest.raises(GltError, match=message):
+        reloaded(path, device="cuda")
 
 
 def test_mistakes_are_one_line(main, ticket):  # noqa: F811

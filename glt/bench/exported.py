@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
+from torch.utils._pytree import tree_leaves
 
 from glt.bench.variants import Runner
 from glt.errors import GltError
@@ -25,31 +27,34 @@ def is_exported(path: Path) -> bool:
         return False  # whoever reads it as a ticket says what is wrong
 
 
-def reloaded(path: Path, compact: Any = None) -> Runner:
-    """An exported file, ready for the graph it was exported with.
+def reloaded(path: Path, compact: Any = None, device: str = "cpu") -> Runner:
+    """An exported file, ready for the graph it was exported with, on the device that is asked for.
 
     Args:
         path: ``.safetensors`` with its graph, ``.pt2`` (loading it unpickles), or ``.onnx``.
         compact: for ``.onnx``, which holds no graph: the compact model of its ticket.
+        device: cpu, cuda or cuda:N.
 
     Raises:
-        GltError: no graph in it, a broken file, or a missing package.
+        GltError: no graph in it, a broken file, a missing package, or a file for another device.
     """
     if not path.is_file():
         raise GltError(f"there is no file {path}")
     if path.suffix == ".pt2":
-        return _program(path)
+        return _program(path, device)
     if path.suffix == ".onnx":
+        if device != "cpu":
+            raise GltError(f"{path} is timed on cpu alone, not on {device}: leave it out, or take --device cpu")
         return _onnx(path, compact)
     made = load(path)
     if made.ready is None:
         raise GltError(f"{path} was exported without its graph (--no-graph): export it with the graph to time it")
+    made.to(device)
+    made.ready = made.ready.to(torch.device(device))
     return Runner(made, (made, made.ready))
 
 
-def _program(path: Path) -> Runner:
-    import torch
-
+def _program(path: Path, device: str) -> Runner:
     try:
         program = torch.export.load(str(path))
     except Exception as error:
@@ -57,6 +62,9 @@ def _program(path: Path) -> Runner:
     if program.example_inputs is None:
         raise GltError(f"{path} holds no graph: write it with glt export")
     module, (inputs, named) = program.module(), program.example_inputs
+    own = {leaf.device.type for leaf in tree_leaves((inputs, named)) if isinstance(leaf, torch.Tensor)}
+    if own != {torch.device(device).type}:
+        raise GltError(f"{path} was exported on {', '.join(sorted(own))}: export it again with --device {device}")
     return Runner(lambda: module(*inputs, **named), (module, inputs, named))
 
 
@@ -65,15 +73,12 @@ def _onnx(path: Path, compact: Any) -> Runner:
         import onnxruntime
     except ImportError:
         raise GltError("timing an ONNX file needs onnxruntime: pip install onnxruntime") from None
-    import torch
-    from torch.utils._pytree import tree_leaves
-
     if compact is None:
         raise GltError(f"{path} holds no graph: name the ticket it was exported from before it")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    tensors = [leaf.numpy() for leaf in tree_leaves(arguments(compact.ready)) if leaf is not None]
+    tensors = [leaf.numpy() for leaf in tree_leaves(arguments(compact, renumbered=False)) if leaf is not None]
     names = [i.name for i in session.get_inputs()]
     if len(names) != len(tensors):
         raise GltError(f"{path} takes {len(names)} tensors, this ticket's graph is {len(tensors)}: another ticket's?")

@@ -98,7 +98,8 @@ def _tensors(thing: Any) -> Iterator[Tensor]:
         else:
             inside = (thing._indices(), thing._values())
     elif isinstance(thing, nn.Module):
-        inside = (*thing.parameters(), *thing.buffers())
+        derived = (tensor for module in thing.modules() for tensor in getattr(module, "derived", ()))
+        inside = (*thing.parameters(), *thing.buffers(), *derived)
     elif is_dataclass(thing) and not isinstance(thing, type):
         inside = [getattr(thing, f.name) for f in fields(thing)]
     elif isinstance(thing, Mapping):

@@ -20,7 +20,7 @@ from glt.commands.device import use
 @click.option("--passes", type=click.IntRange(min=1), default=100, show_default=True, help="Measured rounds.")
 @click.option("--warm-up", type=click.IntRange(min=0), default=20, show_default=True, help="Rounds before them.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which nodes are drawn.")
-@click.option("--storage", default="auto", show_default=True, help="Form of the weights: auto (measured), dense, csr.")
+@click.option("--storage", default="auto", show_default=True, help="Form of weights: auto (measured), dense, csr, 2:4.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads (default: torch's choice).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON record a line on stdout.")
@@ -97,12 +97,12 @@ def _measured(
     from glt.ticket import Ticket
 
     if ticket is None:
-        records = alone({path.name: reloaded(path) for path in files}, warm_up, passes, device)
+        records = alone({path.name: reloaded(path, device=device) for path in files}, warm_up, passes, device)
         return [{"benchmark": "latency", "target": record["variant"], **record} for record in records]
     loaded = Ticket.load(ticket)
     data = data_of(loaded, root).to(device)
     case = Case(loaded, model_of(loaded, data).to(device), data, {"storage": storage})
-    others = {path.name: reloaded(path, case.compact if path.suffix == ".onnx" else None) for path in files}
+    others = {path.name: reloaded(path, case.compact if path.suffix == ".onnx" else None, device) for path in files}
     queries = [whole(case), *(some(case, count, seed) for count in counts)]
     records = bench(case, queries, warm_up, passes, only or None, others)
     return [{"benchmark": "latency", "target": str(ticket), **record} for record in records]

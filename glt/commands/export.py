@@ -16,7 +16,7 @@ from glt.commands.device import use
     "-o", "--output", required=True, type=click.Path(path_type=Path), help=".safetensors, .pt2 or .onnx file."
 )
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of dataset files (default: $GLT_DATA).")
-@click.option("--storage", default="auto", show_default=True, help="Form of the weights: auto (measured), dense, csr.")
+@click.option("--storage", default="auto", show_default=True, help="Form of weights: auto (measured), dense, csr, 2:4.")
 @click.option("--reorder/--no-reorder", default=None, help="Renumber the nodes for locality (default: measured).")
 @click.option("--no-graph", is_flag=True, help="Leave features and graph out of a .safetensors file.")
 @click.option("--device", default="cpu", show_default=True, help="What the forms are measured on.")

@@ -51,10 +51,24 @@ class Csr:
         """On another device."""
         return Csr(self.ptr.to(device), self.index.to(device), self.values.to(device), self.columns)
 
+    def renumbered(self, order: Tensor, columns: Tensor | None = None) -> Csr:
+        """Row i is row ``order[i]`` of this one; column j becomes ``columns[j]``, or stays."""
+        place = torch.empty_like(order)
+        place[order] = torch.arange(order.numel(), device=order.device)
+        target, index = place[self.target], self.index if columns is None else columns[self.index]
+        sort = torch.argsort(target * self.columns + index, stable=True)
+        ptr = row_pointers(target[sort], order.numel())
+        return Csr(ptr, index[sort], self.values[sort], self.columns)
+
     @property
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         """(ptr, index, values)."""
         return self.ptr, self.index, self.values
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return self.ptr.device
 
     @property
     def entries(self) -> int:
@@ -71,7 +85,7 @@ ROWS = 256
 """Rows that :func:`multiply_rows` takes at once: few enough for the cache, many enough for wide instructions."""
 
 
-def multiply_rows(matrix: Csr, dense: Tensor) -> Tensor:
+def multiply_rows(matrix: Csr, dense: Tensor, multiply: Multiply = multiply) -> Tensor:
     """``dense @ matrix.T``, contiguous: on CPU some rows of ``dense`` at a time, whose transpose stays in the cache."""
     if dense.device.type != "cpu":
         return multiply(matrix, dense.t().contiguous()).t().contiguous()
@@ -110,11 +124,13 @@ class Operator:
         loops: ``gcn``: weight of the self-loops that are missing; ``sum``: added on the diagonal; ``attention``:
             self-loops are replaced by one per node; None adds none.
         weighted: whether the graph's ``edge_weight`` multiplies.
+        scale: a number that multiplies all of it.
     """
 
     how: Literal["gcn", "mean", "sum", "attention"]
     loops: float | None = None
     weighted: bool = False
+    scale: float = 1.0
 
     def of(self, data: Data) -> Csr:
         """The operator of ``data`` in the dtype of its features; entry (target, source). O(arcs log arcs)."""
@@ -139,6 +155,8 @@ class Operator:
             arcs = arcs[:, torch.argsort(arcs[1] * nodes + arcs[0], stable=True)]
             ones = torch.ones(arcs.size(1), dtype=dtype, device=device)
             return Csr(row_pointers(arcs[1], nodes), arcs[0].contiguous(), ones, nodes)
+        if self.scale != 1:
+            values = values * self.scale
         return Csr.of(torch.sparse_coo_tensor(arcs.flip(0), values, (nodes, nodes), check_invariants=False))
 
 
@@ -151,9 +169,11 @@ class Prepared:
         operators: one matrix per :class:`Operator` of the program.
         given: edge_index, edge_weight and edge_attr as the graph has them, for layers that were left alone.
         multiply: the kernel of sparse products.
+        plain: whether only operators that can be exported may be used, and no look at the numbers.
     """
 
     rows: int
     operators: list[Csr]
     given: dict[str, Tensor] = field(default_factory=dict)
     multiply: Multiply = multiply
+    plain: bool = False

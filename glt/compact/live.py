@@ -28,7 +28,9 @@ def shrink(steps: Sequence[Step], output: int) -> tuple[list[Step], int]:
         if _whole(steps[i]) and bool(live[i].any()):
             kept[i] = torch.ones_like(live[i])
         if bool(kept[i].any()):
-            for j, need in zip(steps[i].inputs, steps[i].needs(kept[i]), strict=True):
+            for j, need in zip(
+                steps[i].inputs, steps[i].needs(kept[i], [known[j] for j in steps[i].inputs]), strict=True
+            ):
                 live[j] = live[j] | need
     new: list[Step] = []
     place: dict[int, int] = {}
@@ -36,7 +38,7 @@ def shrink(steps: Sequence[Step], output: int) -> tuple[list[Step], int]:
 
     def fit(j: int) -> Callable[[Tensor], int]:
         def wanted(channels: Tensor) -> int:
-            if torch.equal(channels, kept[j]):
+            if j in place and torch.equal(channels, kept[j]):
                 return place[j]
             key = (j, channels.numpy().tobytes())
             if key not in fitted:

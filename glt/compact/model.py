@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from glt.compact.graphs import Csr, Operator, Prepared
-from glt.compact.ops import Opaque, Step, dense
+from glt.compact.ops import Step, dense
 from glt.compact.record import GIVEN
 from glt.errors import GltError
 from glt.sparse import SparseMatrix, features_of
@@ -77,6 +77,24 @@ class Ready:
     graph: Prepared
     place: Tensor | None = None
 
+    def in_order(self) -> Ready:
+        """The same with nodes as the graph numbers them: ``place`` is None."""
+        if self.place is None:
+            return self
+        order = torch.empty_like(self.place)  # the node of each row
+        order[self.place] = torch.arange(order.numel(), device=order.device)
+        x = self.x.renumbered(self.place) if isinstance(self.x, Csr) else self.x.index_select(0, self.place)
+        operators = [operator.renumbered(self.place, order) for operator in self.graph.operators]
+        given = {k: order[v] if k == "edge_index" else v for k, v in self.graph.given.items()}
+        return Ready(x, replace(self.graph, operators=operators, given=given))
+
+    def to(self, device: torch.device) -> Ready:
+        """On another device."""
+        operators = [operator.to(device) for operator in self.graph.operators]
+        given = {name: tensor.to(device) for name, tensor in self.graph.given.items()}
+        place = None if self.place is None else self.place.to(device)
+        return Ready(self.x.to(device), replace(self.graph, operators=operators, given=given), place)
+
     def tensors(self) -> Iterator[Tensor]:
         """All its tensors."""
         yield from self.x.tensors if isinstance(self.x, Csr) else (self.x,)
@@ -96,6 +114,7 @@ class Compact(nn.Module):
         operators: how the sparse operators follow from a graph.
         features: number of input features of the original model.
         report: what was done.
+        bound: by what it belongs to the graph that it was recorded on; "" where it runs on any.
         sparsifier: takes the ticket's share of the edges out of another graph, by the same scorer; None where the
             ticket does not say which.
     """
@@ -114,6 +133,7 @@ class Compact(nn.Module):
         self.output, self.operators, self.features = output, tuple(operators), features
         self.report = report
         self.reorder = reorder
+        self.bound = ""
         self.sparsifier: Callable[[Data], Data] | None = None
         self.ready: Ready | None = None
         self._last = [output] * len(steps)  # the last reader of each value
@@ -165,10 +185,9 @@ class Compact(nn.Module):
         Raises:
             GltError: ``sparsify`` and no scorer is known; other features; a model recorded for one graph alone.
         """
-        if alone := [s.name for s in self.steps if isinstance(s, Opaque) and s.function is not None]:
+        if self.bound:
             raise GltError(
-                f"this model calls {alone[0]} by itself, which was recorded for one graph: compact the model again "
-                "on the new data"
+                f"this model was recorded for one graph (it uses {self.bound}): compact the model again on the new data"
             )
         if sparsify and self.sparsifier is None:
             raise GltError("the ticket does not name a scorer that could sparsify another graph: do it yourself")

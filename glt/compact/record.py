@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -30,7 +30,13 @@ _convs: dict[type, Rule] = {}
 
 
 class NotRecordable(Exception):
-    """The model does something that cannot be written down."""
+    """The model does something that cannot be written down.
+
+    Attributes:
+        module: the innermost module that does it; None where no module is to blame.
+    """
+
+    module: nn.Module | None = None
 
 
 def lowers(conv: type) -> Callable[[Rule], Rule]:
@@ -58,6 +64,11 @@ def _rules() -> dict[type, Rule]:
 class Record(TorchFunctionMode):
     """The steps of ``model`` on ``data``; steps refer to each other by number.
 
+    Args:
+        model: is called once.
+        data: its graph.
+        whole: modules that are not looked into: they are called as they are.
+
     Attributes:
         steps: in the order of calls; the first is the input.
         output: number of the step that gives the logits.
@@ -68,7 +79,7 @@ class Record(TorchFunctionMode):
         NotRecordable: see there; the model's own errors pass.
     """
 
-    def __init__(self, model: nn.Module, data: Data) -> None:
+    def __init__(self, model: nn.Module, data: Data, whole: Collection[nn.Module] = ()) -> None:
         super().__init__()
         (x, edge_index), options = arguments_of(model, data, plain=True)
         self.nodes = x.size(0)
@@ -81,7 +92,7 @@ class Record(TorchFunctionMode):
         self._alive: list[Any] = [x]
         self._given = {id(edge_index): "edge_index", **{id(v): k for k, v in options.items()}}
         self._paused = False
-        with torch.no_grad(), evaluation(model), _layers_wrapped(model, self), self:
+        with torch.no_grad(), evaluation(model), _layers_wrapped(model, self, whole), self:
             self.logits: Tensor = model(x, edge_index, **options)
         if id(self.logits) not in self._values or self.logits.dim() != 2:
             raise NotRecordable("its output does not come from its features")
@@ -170,7 +181,7 @@ class Record(TorchFunctionMode):
         return out
 
     def layer(self, module: nn.Module, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """A convolution is called."""
+        """A convolution, or a module that is not looked into, is called."""
         if self._paused:
             return original(*args, **kwargs)
         rule = _rules().get(type(module))
@@ -236,20 +247,44 @@ class Record(TorchFunctionMode):
         return isinstance(leaf, Tensor) and (id(leaf) in self._values or id(leaf) in self._given)
 
 
-@contextmanager
-def _layers_wrapped(model: nn.Module, record: Record) -> Iterator[None]:
-    """Within the block every convolution asks ``record`` what to do."""
-    wrapped = [module for module in model.modules() if isinstance(module, MessagePassing)]
-    for module in wrapped:
+def recorded(model: nn.Module, data: Data) -> Record:
+    """The steps of ``model``; the smallest modules that cannot be written down are called as they are.
 
-        def forward(*args: Any, _module: Any = module, _original: Any = module.forward, **kwargs: Any) -> Any:
-            return record.layer(_module, _original, args, kwargs)
+    Raises:
+        NotRecordable: the model itself is such a module.
+    """
+    whole: list[nn.Module] = []
+    while True:
+        try:
+            return Record(model, data, whole)
+        except NotRecordable as error:
+            if error.module is None or error.module is model:
+                raise
+            whole.append(error.module)
+
+
+@contextmanager
+def _layers_wrapped(model: nn.Module, record: Record, whole: Collection[nn.Module]) -> Iterator[None]:
+    """Within the block every convolution, and what is in ``whole``, asks ``record`` what to do."""
+    modules = list(model.modules())
+    for module in modules:
+        layer = isinstance(module, MessagePassing) or module in whole
+
+        def forward(
+            *args: Any, _module: Any = module, _original: Any = module.forward, _layer: bool = layer, **kwargs: Any
+        ) -> Any:
+            try:
+                return record.layer(_module, _original, args, kwargs) if _layer else _original(*args, **kwargs)
+            except NotRecordable as error:
+                if error.module is None and _module not in whole:
+                    error.module = _module
+                raise
 
         module.forward = forward  # on the object alone, and for the length of the block
     try:
         yield
     finally:
-        for module in wrapped:
+        for module in modules:
             del module.forward
 
 

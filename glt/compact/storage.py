@@ -10,49 +10,83 @@ from typing import Any
 
 import torch
 
+from glt.compact.exact import difference, tolerance
 from glt.compact.graphs import Csr, Prepared
 from glt.compact.ops import Linear
+from glt.compact.two_four import capable
 from glt.errors import GltError, unknown
 
-FORMS = ("dense", "csr")
+FORMS = ("dense", "csr", "2:4")
 CHOICES = ("auto", *FORMS)
 REPEATS = 5
 HOPELESS = 0.5
 """CSR is not tried where more of the entries than this are there."""
 
 
-def choose(step: Linear, x: Any, graph: Prepared, storage: str) -> tuple[Linear, dict[str, float]]:
-    """``step`` with its weight in the cheapest form, and what was measured (ms by form; nothing if not measured).
+def choose(step: Linear, x: Any, graph: Prepared, storage: str) -> tuple[Linear, str]:
+    """``step`` with its weight in the cheapest form, and what was measured, or why a form was passed over; or nothing.
 
     Args:
         step: a linear step with a dense weight.
         x: its input, as it will be.
         graph: the graph it runs on.
-        storage: ``auto`` measures; ``dense`` and ``csr`` force a form. Sparse features always meet dense weights.
+        storage: ``auto`` measures; a form forces it on all weights that have it. Sparse features always meet dense
+            weights.
 
     Raises:
-        GltError: an unknown form.
+        GltError: an unknown form, or 2:4 where the device has no such kernel.
     """
     if storage not in CHOICES:
         raise GltError(unknown("storage", storage, CHOICES))
     if isinstance(x, Csr):
-        return step.stored("dense", transposed=True), {}
-    if storage != "auto":
-        return step.stored(storage), {}
-    weight = step.get_buffer("weight")
-    forms = {"dense": step.stored("dense")}
-    if int(weight.count_nonzero()) <= HOPELESS * weight.numel() and weight.dtype.is_floating_point:
-        forms["csr"] = step.stored("csr")
-    if len(forms) == 1:
-        return forms["dense"], {}
+        return _dense(step, transposed=True), ""
+    if storage == "2:4" and not capable(x.device, step.weight.dtype):
+        kind = str(step.weight.dtype).removeprefix("torch.")
+        raise GltError(
+            f"storage '2:4' needs a CUDA device of compute capability 8.0 and weights in float16, bfloat16 or float32; "
+            f"here are {kind} on {x.device.type}: take 'auto'"
+        )
+    dense = _dense(step)
+    forms: dict[str, Linear] = {"dense": dense}
+    if storage in ("dense", "csr"):
+        return step.stored(storage) or dense, ""
+    tried = {"2:4": step.stored("2:4") if capable(x.device, step.weight.dtype) else None}
+    if storage == "auto" and int(step.weight.count_nonzero()) <= HOPELESS * step.weight.numel():
+        tried = {"csr": step.stored("csr"), **tried}
+    notes: list[str] = []
+    for form, made in tried.items():
+        if made is not None:
+            why = _fault(made, dense, graph, x)
+            notes += [f"{form} {why}"] if why else []
+            forms |= {} if why else {form: made}
+    if storage != "auto" or len(forms) == 1:
+        return forms.get(storage, dense), "; ".join(notes)
     times = {form: milliseconds(partial(made.run, graph, x), x.device) for form, made in forms.items()}
-    return forms[min(times, key=lambda form: times[form])], times
+    best = min(times, key=lambda form: times[form])
+    return forms[best], "; ".join([*(f"{form} {ms:.3g} ms" for form, ms in times.items()), *notes])
+
+
+def _dense(step: Linear, transposed: bool = False) -> Linear:
+    made = step.stored("dense", transposed)
+    assert made is not None
+    return made
+
+
+def _fault(made: Linear, dense: Linear, graph: Prepared, x: Any) -> str:
+    """Why a form cannot be used; ``""`` where it can. Some kernels round float32 to fewer digits."""
+    try:
+        error = difference(made.run(graph, x), dense.run(graph, x))
+    except (RuntimeError, NotImplementedError) as reason:
+        return f"failed ({' '.join(str(reason).split())[:80]})"
+    return "" if error <= tolerance(x.dtype) else f"differs by {error:.0e}"
 
 
 def milliseconds(call: Callable[[], Any], device: torch.device, repeats: int = REPEATS) -> float:
     """Median time of ``call`` after one run to warm up."""
     times = []
     for _ in range(repeats + 1):
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         start = time.perf_counter()
         call()
         if device.type == "cuda":

@@ -144,13 +144,13 @@ class ChoosesEdges(Taught):
         if not selection.plain or self.reweight:
             odd = "reweight" if self.reweight else "selection"
             raise GltError(f"train.inductive: {odd} says nothing of the edges of new nodes: leave it out")
-        return _seeded(self.scorer, seed)
+        return seeded(self.scorer, seed)
 
     def edge_scores(self, problem: Problem) -> tuple[Tensor, list[Cost]]:
         """(scores of the edges, what the model cost that they look at); scorers that draw, draw anew for every seed."""
         selection = self.selection or Selection()
-        scorer = _seeded(self.scorer, problem.seed)
-        blend = tuple(_seeded(build("scorers", other), problem.seed) for other in selection.blend)
+        scorer = seeded(self.scorer, problem.seed)
+        blend = tuple(seeded(build("scorers", other), problem.seed) for other in selection.blend)
         selection = replace(selection, blend=blend)
         if not self._look(selection):
             make = partial(selection.score, problem.edges, scorer, problem.data)
@@ -185,7 +185,7 @@ class ChoosesEdges(Taught):
         """What the edges that stay weigh, float [edges], 0 for the others; None without ``reweight``."""
         if not self.reweight:
             return None
-        scorer = _seeded(self.scorer, problem.seed)
+        scorer = seeded(self.scorer, problem.seed)
         return problem.edges.pool(scorer.weights(problem.data, problem.edges.to_arcs(keep)))
 
     def keep_edges(self, problem: Problem, scores: Tensor, level: Level) -> Tensor:
@@ -205,8 +205,8 @@ class LevelByLevel:
         return (training.done() for training in self.trainings(problem, levels))
 
 
-def _seeded(scorer: Any, seed: int) -> Any:
+def seeded(scorer: Any, seed: int) -> Any:
     """The scorer for one seed of the experiment, and so the one it builds on."""
     if hasattr(scorer, "base"):
-        scorer = replace(scorer, base=_seeded(build("scorers", scorer.base), seed))
+        scorer = replace(scorer, base=seeded(build("scorers", scorer.base), seed))
     return replace(scorer, seed=scorer.seed + seed) if hasattr(scorer, "seed") else scorer

@@ -25,17 +25,36 @@ def logits(path):
         if kind == "input":
             out = t["x"] if "x" in t else matrix("x", header["read"])
         elif kind == "linear":
-            weight = own["weight"] if "weight" in own else matrix(f"step/{i}", o["columns"]).to_dense()
+            if "where" in own:  # 2:4: two values in every group of four columns; bits 0-1 and 2-3 say in which
+                place = torch.stack([own["where"] % 4, own["where"] // 4], dim=2).long()
+                two = own["values"].view(*own["where"].shape, 2)
+                weight = torch.zeros(*own["where"].shape, 4).scatter(2, place, two).flatten(1)
+                x = [x[0][:, own["take"]] if "take" in own else F.pad(x[0], (0, weight.size(1) - o["columns"]))]
+            else:
+                weight = own["weight"] if "weight" in own else matrix(f"step/{i}", o["columns"]).to_dense()
             out = x[0] @ (weight if o.get("transposed") else weight.t()) + own.get("bias", 0)
         elif kind == "propagate":
             out = graph[o["graph"]] @ (x[0].to_dense() if x[0].is_sparse_csr else x[0])
-        elif kind == "attend":
+        elif kind in ("attend", "attend_dots", "soft_mean"):
             target = torch.repeat_interleave(graph[o["graph"]].crow_indices().diff())
             source = graph[o["graph"]].col_indices().long()
-            weight = F.leaky_relu(x[0][source] + x[1][target], o["slope"]).exp()
-            total = torch.zeros(rows, weight.size(1)).index_add(0, target, weight)
-            weight = (weight / total[target]).repeat_interleave(torch.tensor(o["sizes"]), dim=1)
-            out = torch.zeros(rows, step["width"]).index_add(0, target, weight * x[2][source])
+            x = [part.to_dense() if part.is_sparse_csr else part for part in x]
+            if kind == "attend":
+                score = F.leaky_relu(x[0][source] + x[1][target], o["slope"])
+            elif kind == "attend_dots":
+                products = (x[0][target] * x[1][source]).split(o["dims"], dim=1)
+                score = torch.stack([head.sum(1) for head in products], dim=1)
+            else:
+                score = x[0][source] * own["t"]
+            weight = score.double().exp()
+            total = torch.zeros(rows, weight.size(1)).double().index_add(0, target, weight)
+            weight = (weight / total[target]).to(x[-1].dtype)
+            if "sizes" in o:
+                weight = weight.repeat_interleave(torch.tensor(o["sizes"]), dim=1)
+            out = torch.zeros(rows, step["width"]).index_add(0, target, weight * x[-1][source])
+        elif kind == "gate":
+            share = x[0].sigmoid()
+            out = share * x[1] + (1 - share) * x[2]
         elif kind == "affine":
             out = x[0] * own.get("scale", 1) + own.get("shift", 0)
         elif kind == "function":
@@ -45,7 +64,8 @@ def logits(path):
             for n, part in enumerate(x):
                 part = part.to_dense() if part.is_sparse_csr else part
                 part = part[:, own[f"take_{n}"]] if f"take_{n}" in own else part
-                out = out.index_add(1, own.get(f"put_{n}", torch.arange(step["width"])), part)
+                factor = o["factors"][n] if "factors" in o else 1
+                out = out.index_add(1, own.get(f"put_{n}", torch.arange(step["width"])), factor * part)
         elif kind == "concatenate":
             out = torch.cat(x, dim=1)
         elif kind == "expand":

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch_geometric.nn import GATConv
 
-from glt.compact.convs.base import linear, shift, usual
+from glt.compact.convs.base import linear, mean_of_heads, shift, usual
 from glt.compact.graphs import Operator
 from glt.compact.ops import Attend, Linear
 from glt.compact.record import Record, lowers
@@ -37,7 +36,5 @@ def gat(record: Record, conv: Any, x: Tensor, edge_index: Tensor) -> int | None:
     attend.vectors = tuple(record.name_of(vector) for vector in (conv.att_src, conv.att_dst))
     out = record.emit(attend)
     if not conv.concat:
-        mean = torch.eye(size, dtype=weight.dtype, device=weight.device).repeat(1, heads) / heads
-        tensors = {"weight": mean, "bias": None}
-        out = record.emit(Linear([out], size, f"{record.name_of(conv)} (mean of heads)", tensors, stock=heads * size))
+        out = mean_of_heads(record, conv, out)
     return shift(record, out, conv.bias)

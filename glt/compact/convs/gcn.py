@@ -7,8 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch_geometric.nn import GCNConv
 
-from glt.compact.convs.base import linear, propagate, shift, usual
-from glt.compact.graphs import Operator
+from glt.compact.convs.base import linear, normalised, propagate, shift, usual
 from glt.compact.record import Record, lowers
 
 
@@ -18,10 +17,5 @@ def gcn(record: Record, conv: Any, x: Tensor, edge_index: Tensor, edge_weight: T
     value = record.value(x)
     if value is None or not usual(conv, "add") or not record.is_graph(edge_index, edge_weight):
         return None
-    if conv.normalize:
-        loops = (2.0 if conv.improved else 1.0) if conv.add_self_loops else None
-        operator = Operator("gcn", loops, edge_weight is not None)
-    else:
-        operator = Operator("sum", None, edge_weight is not None)
-    value = propagate(record, linear(record, value, conv.lin), operator)
+    value = propagate(record, linear(record, value, conv.lin), normalised(conv, edge_weight is not None))
     return shift(record, value, conv.bias)
