@@ -14,6 +14,7 @@ from test_backbones import BACKBONES, CLASSES, FEATURES, PYG, graph, model_of
 from torch import nn
 from torch_geometric.data import Data
 from torch_geometric.nn import (
+    APPNP,
     BatchNorm,
     GATConv,
     GATv2Conv,
@@ -208,6 +209,7 @@ CONVS = {
     "gat": gat_heads,
     "transformer": transformer_heads,
     "gen": gen,
+    "appnp": lambda i, o: APPNP(3, 0.2),
 }
 
 
