@@ -86,9 +86,9 @@ def test_epochs_by_level_on_the_live_part(monkeypatch):
     data = build("datasets", {"name": "csbm", "nodes": 120, "classes": 3, "features": 30})()
     monkeypatch.setattr(speed_levels, "graph_of", lambda name: data)
     monkeypatch.setattr(speed_levels, "LEVELS", (0, 20))
-    dense, sparse = speed_levels.run("cora", "gcn", 16, 1, 1, 2)
+    dense, sparse = speed_levels.run("cora", "gcn", 16, 1, 1, 2, 3)
     assert (dense["ratio"], dense["live_units"], dense["live_features"]) == (1.0, 16, 30)
     assert sparse["live_units_unit"] < 16 and sparse["arcs"] < dense["arcs"]
-    assert {"ours", "frozen", "live", "frozen_unit", "live_unit"} <= set(sparse)
+    assert {f"{way}{of}" for way in ("frozen", "live", "random", "random_live") for of in ("", "_unit")} <= set(sparse)
     lines = levels([{**r, **PROVENANCE} for r in (sparse, dense)])
     assert cells(lines, "Cora, GCN-16")[1] == "0", "levels ascend"

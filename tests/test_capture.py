@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from reference.backbones import small as few_layers
-from reference.waits import Waits
+from reference.waits import DRAWS, Waits
 from torch_geometric.data import Data
 
 import glt
@@ -120,10 +120,6 @@ def masked(model, data):
     every = torch.ones(edges.num_edges, dtype=torch.bool, device=data.edge_index.device)
     weights = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in prunable_weights(model).items()}
     return SoftMasked(model, data, edges, every, weights), lambda m, o: Sparsifying(m, o, 1e-4, 1e-4)
-
-
-DRAWS = ("_local_scalar_dense", "backbones/dropout.py")
-"""Dropout on a CPU; a device draws its own."""
 
 
 @pytest.mark.parametrize("how", [*CONSTRAINTS, "masks"])

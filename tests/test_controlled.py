@@ -55,7 +55,8 @@ def fits(monkeypatch):
         phases.append(kwargs)
         return fit(*args, on_epoch=on_epoch, **kwargs)
 
-    monkeypatch.setattr(glt.problem, "fit", counted)
+    for place in (glt.problem, glt.frozen):
+        monkeypatch.setattr(place, "fit", counted)
     return phases
 
 
@@ -135,7 +136,7 @@ def test_a_training_that_fails_is_recorded_and_tried_again(tickets, monkeypatch)
         raise glt.errors.TrainingError("the loss became nan")
 
     with monkeypatch.context() as patch:
-        patch.setattr(glt.problem, "fit", fails)
+        patch.setattr(glt.frozen, "fit", fails)
         result = glt.controls(tickets, which=["mlp"])
     assert result.controls == () and result.left_out == {"mlp": "the loss became nan"}
     file = tickets[0].parents[1] / "controls.jsonl"

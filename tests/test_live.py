@@ -316,3 +316,14 @@ def test_live_is_part_of_what_a_run_is_and_its_default_is_not(tmp_path):
     plain, same, other = (experiment(tmp_path, *how) for how in ((), ("train.live=auto",), ("train.live=true",)))
     assert plain.config.id == same.config.id != other.config.id
     assert "live" not in plain.config.spec()["train"]
+
+
+def test_test_nodes_that_come_later_are_read_by_the_whole_model(tmp_path):
+    how = ("strategy=" + STRATEGIES["oneshot"], "schedule.levels=2", "backbone.dropout=0", "train.inductive=true")
+    one, two = (
+        [r for r in every(experiment(tmp_path / live, *how, f"train.live={live}")) if r["level"]]
+        for live in ("false", "auto")
+    )
+    assert [r["live"][:3] for r in two] == ["yes", "yes"]
+    for name in ("val", "test", "last_val", "last_test"):
+        assert [r[name] for r in one] == pytest.approx([r[name] for r in two], abs=0.03)

@@ -1,11 +1,13 @@
 """OGB's node sets from small files in its own layout, through its own classes: numbers, silence, clear errors."""
 
 import builtins
+import json
 import os
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import torch
 from reference import ogb_files
 
 from glt.check import check_data
+from glt.config import Config
 from glt.datasets import load
 from glt.datasets.ogb import incident_mean
 from glt.datasets.ogb_evaluator import evaluator, judged
@@ -22,6 +25,7 @@ from glt.find import find
 from glt.registry import build
 from glt.train import Recipe
 
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 every = pytest.mark.parametrize("name", list(ogb_files.MAKERS))
 SPLIT = {"ogbn-products": "sales_ranking", "ogbn-proteins": "species"}
 
@@ -278,3 +282,29 @@ def test_the_command_ends_with_3_and_asks_nothing(tmp_path):
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     assert done.stdout == "" and len(done.stderr.splitlines()) == 1 and "ogbn-arxiv is not available" in done.stderr
+
+
+SMALL = ["train.epochs=2", "backbone.hidden=4", "backbone.layers=3", "schedule.levels=[1]", "seeds=1"]
+
+
+@pytest.mark.parametrize("config", ["arxiv-gcn-teddy", "arxiv-resgcn28-ugs"])
+def test_the_settings_of_the_papers_run_on_what_lies_there(config, root, main, workplace):
+    """With few units and epochs; the residual network also in parts of the graph, as the preset has it."""
+    ogb_files.arxiv(root)
+    options = [*SMALL, *(["strategy.mask_epochs=2", "train.batches.num_parts=2"] if "ugs" in config else [])]
+    preset = CONFIGS / f"{config}.yaml"
+    code, out, err = main("run", preset, "--root", root, "-q", "--json", *(arg for o in options for arg in ("-o", o)))
+    assert code == 0, err
+    dense, level = (json.loads(line) for line in out.splitlines())
+    assert (dense["status"], level["status"], level["dataset"]) == ("ok", "ok", "ogbn-arxiv")
+    assert level["graph_sparsity"] == pytest.approx(0.05, abs=0.01)
+    assert main("verify", next(workplace.rglob("level01.safetensors")), "--root", root)[0] == 0
+
+
+def test_the_stand_in_has_the_size_of_arxiv():
+    made = Config.load(CONFIGS / "csbm-arxiv-standin-gcn-teddy.yaml")
+    real = Config.load(CONFIGS / "arxiv-gcn-teddy.yaml")
+    spec = made.spec()["dataset"]
+    assert (made.dataset.name, spec["nodes"], spec["classes"], spec["features"]) == ("csbm", 169_343, 40, 128)
+    assert round(spec["nodes"] * spec["avg_degree"] / 2) == pytest.approx(1_166_243, rel=1e-3) and spec["dense"]
+    assert {**made.spec(), "dataset": None} == {**real.spec(), "dataset": None}

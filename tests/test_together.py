@@ -7,9 +7,10 @@ from functools import partial
 import pytest
 import torch
 from reference.backbones import small
+from reference.waits import DRAWS, Waits
 from torch import nn
 
-from glt import bests, together
+from glt import bests, soft, together
 from glt.constraints import freeze_weights, largest_weights, project_weights, prunable_weights
 from glt.errors import TrainingError
 from glt.losses import cross_entropy, distilled
@@ -222,6 +223,30 @@ def test_kept_on_a_device(data, monkeypatch, constrained):
     frozen = [partial(freeze_weights, masks=largest_weights(prunable_weights(one), 0.5)) for one in ones]
     constrains = {"projected": [project] * 4, "frozen": frozen, "some": [None, project] * 2, "none": [None] * 4}
     compared(ones, [data] * 4, Recipe(epochs=20, lr=0.3, weight_decay=0), constrains=constrains[constrained])
+
+
+@pytest.mark.parametrize("constrained", ["projected", "frozen"])
+@pytest.mark.parametrize("name", STACKS)
+def test_no_epoch_would_wait_for_a_device(data, monkeypatch, name, constrained):
+    as_on_a_device(monkeypatch)
+    monkeypatch.setattr(soft, "waits", lambda x: True)
+    ones, steps, waits = models(name), [], Waits()
+    frozen = [partial(freeze_weights, masks=largest_weights(prunable_weights(one), 0.5)) for one in ones]
+    constrains = {"projected": [partial(project_weights, sparsity=0.5)] * 4, "frozen": frozen}[constrained]
+    step = together._Together._step
+
+    def watched(self):
+        steps.append(None)
+        waits.on = 2 < len(steps) < 6
+        step(self)
+
+    monkeypatch.setattr(together._Together, "_step", watched)
+    with waits:
+        found = fit_together(
+            ones, [data] * 4, Recipe(epochs=6), seeds=SEEDS, losses=taught(data), constrains=constrains
+        )
+    assert found[0].together == 4 and len(steps) == 6
+    assert waits.seen - {DRAWS} == set()
 
 
 def test_an_epoch_counts_only_where_the_constraint_holds(data):

@@ -7,6 +7,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 READS = {"_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "unique_consecutive"}
 """Operations whose result, or its size, the host has to know."""
+DRAWS = ("_local_scalar_dense", "backbones/dropout.py")
+"""Dropout on a CPU; a device draws its own."""
 
 
 class Waits(TorchDispatchMode):
