@@ -14,6 +14,7 @@ from test_backbones import BACKBONES, CLASSES, FEATURES, PYG, graph, model_of
 from torch import nn
 from torch_geometric.data import Data
 from torch_geometric.nn import (
+    APPNP,
     BatchNorm,
     GATConv,
     GATv2Conv,
@@ -30,7 +31,8 @@ from torch_geometric.nn import (
 )
 
 import glt
-from glt.compact.build import compact, difference
+from glt.compact.build import compact
+from glt.compact.exact import difference, tolerance
 from glt.compact.graphs import Csr, multiply_rows
 from glt.compact.ops import Opaque
 from glt.constraints import prunable_weights
@@ -207,6 +209,7 @@ CONVS = {
     "gat": gat_heads,
     "transformer": transformer_heads,
     "gen": gen,
+    "appnp": lambda i, o: APPNP(3, 0.2),
 }
 
 
@@ -449,6 +452,23 @@ def test_a_model_is_not_modified():
 
 
 # --- storage, order, other graphs
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_double_precision_stays(name):
+    model, data = masked(model_of(name, layers=3, residual=True), 0.1).double(), graph(1.0)
+    data.x = data.x.double()
+    made = compact(model, data, reorder=False)
+    assert made().dtype == torch.float64 and "left alone" not in str(made.report)
+    assert difference(made(), reference(model, data)) <= 1e-13
+
+
+def test_half_precision_where_torch_multiplies_it():
+    model, data = masked(model_of("mlp", layers=3), 0.2).bfloat16(), graph(1.0)
+    data.x = data.x.bfloat16()
+    made = compact(model, data, reorder=False)
+    assert made().dtype == torch.bfloat16 and "left alone" not in str(made.report)
+    assert difference(made(), reference(model, data)) <= tolerance(torch.bfloat16)
 
 
 @pytest.mark.parametrize("storage", ["dense", "csr", "auto"])

@@ -31,6 +31,7 @@ BACKBONES = (
     {"name": "gat", "heads": 4, "layers": 3},
     {"name": "gcn", "norm": "layer"},
     {"name": "gcnii", "layers": 2},
+    {"name": "deepergcn", "layers": 2, "mlp_layers": 2, "norm": "layer"},
     {"name": "transformer", "heads": 4},
 )
 

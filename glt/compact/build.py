@@ -104,7 +104,10 @@ def _compacted(record: Record, data: Data, storage: str, narrow: bool, lines: li
         fold(program)
     _in_place(program)
     made = Compact(program.steps, program.output, record.operators, data.x.size(1))
-    made.to(data.x.device, data.x.dtype)
+    made.to(data.x.device)
+    for step in made.steps:
+        if not isinstance(step, Opaque):  # constants were computed in single precision
+            step.to(data.x.dtype)
     made.ready = made.prepare(data)
     forms: dict[str, Line] = {}
     for i, step in enumerate(list(made.steps)):

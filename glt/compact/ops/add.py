@@ -31,7 +31,7 @@ class Add(Step):
         inputs: list[int] = []
         factors: list[float] = []
         for factor, source in zip(self._factors(), sources, strict=True):
-            constant += factor * torch.where(source.kept, 0.0, source.known.nan_to_num(0.0))[kept]
+            constant = constant + factor * torch.where(source.kept, 0.0, source.known.nan_to_num(0.0))[kept]
             shared = kept & source.kept
             if not bool(shared.any()):
                 continue
