@@ -22,13 +22,13 @@ from glt.ticket import Ticket
 
 def data_of(ticket: Ticket, root: Path | None = None) -> Data:
     """The ticket's dataset, with the split of its seed. Raises GltError where it was found on a user's own."""
-    return of_seed(build("datasets", _named(ticket, "dataset"))(root), int(ticket.config.get("seed", 0)))
+    return of_seed(build("datasets", named(ticket, "dataset"))(root), int(ticket.config.get("seed", 0)))
 
 
 def model_of(ticket: Ticket, data: Data) -> nn.Module:
     """A model of the ticket's architecture, with any weights. Raises GltError where it is a user's own."""
     with torch.random.fork_rng([]):
-        model: nn.Module = build("backbones", _named(ticket, "backbone"))(data.x.size(1), num_classes(data))
+        model: nn.Module = build("backbones", named(ticket, "backbone"))(data.x.size(1), num_classes(data))
     return model
 
 
@@ -59,11 +59,11 @@ def sparsifier(ticket: Ticket) -> Sparsifier:
         GltError: the ticket does not name a scorer (learned masks belong to one graph), its scorer looks at a trained
             model, its edges were not simply those with the highest scores, or they have weights.
     """
-    strategy = build("strategies", _named(ticket, "strategy"))
+    strategy = build("strategies", named(ticket, "strategy"))
     scorer = getattr(strategy, "scorer", None)
     if scorer is None:
         raise GltError(
-            f"strategy {_named(ticket, 'strategy')!r} has no scorer: its edge mask belongs to its own graph alone"
+            f"strategy {named(ticket, 'strategy')!r} has no scorer: its edge mask belongs to its own graph alone"
         )
     scorer = seeded(build("scorers", scorer), int(ticket.config.get("seed", 0)))
     if getattr(scorer, "needs_model", False):
@@ -75,7 +75,12 @@ def sparsifier(ticket: Ticket) -> Sparsifier:
     return Sparsifier(spec_of(scorer), ticket.graph_sparsity, ticket.undirected)
 
 
-def _named(ticket: Ticket, part: str) -> Any:
+def named(ticket: Ticket, part: str, otherwise: str = "give it in Python") -> Any:
+    """The specification of a part of the ticket's config, such as ``"dataset"``.
+
+    Raises:
+        GltError: it was found on a user's own; ``otherwise`` says what to do then.
+    """
     if part not in ticket.config:
-        raise GltError(f"the ticket does not name a built-in {part}: it was found on a user's own, give it in Python")
+        raise GltError(f"the ticket does not name a built-in {part}: it was found on a user's own; {otherwise}")
     return ticket.config[part]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from glt.allocate import densities
+from glt.builtin import named
 from glt.config import controls_of
 from glt.controls.base import Control, Outcome, shared_key
 from glt.errors import GltError, TrainingError
@@ -82,13 +83,13 @@ def run_controls(
 ) -> Iterator[Record]:
     """Yield the record of every ticket's every control; compute those that are not there yet. See :func:`controls`."""
     check_same(subjects)
-    setting, recipe = subjects[0].ticket.config, recipe_of(subjects[0].ticket)
-    teaching = teaching_of(build("strategies", _said(setting, "strategy")))
+    first = subjects[0].ticket
+    recipe, teaching = recipe_of(first), teaching_of(build("strategies", _said(first, "strategy")))
     if data is None:
-        data = build("datasets", _said(setting, "dataset"))(root)
+        data = build("datasets", _said(first, "dataset"))(root)
     made: Any = model
     if model is None or isinstance(model, str):
-        made = build("backbones", model or _said(setting, "backbone"))
+        made = build("backbones", model or _said(first, "backbone"))
     data = copy.copy(data).to(device)
     for subject in subjects:
         watch = partial(on_epoch, subject.seed) if on_epoch else None
@@ -98,21 +99,16 @@ def run_controls(
 
 def recipe_of(ticket: Ticket) -> Recipe:
     """How the ticket was trained."""
-    return Recipe(**_said(ticket.config, "train"))
+    return Recipe(**_said(ticket, "train"))
 
 
-def _said(config: dict[str, Any], part: str) -> Any:
-    if part not in config and part in ("train", "strategy"):
+def _said(ticket: Ticket, part: str) -> Any:
+    if part not in ticket.config and part in ("train", "strategy"):
         raise GltError(
             f"the ticket does not say by what {part} it was found, and its controls need the same: glt run and "
             "glt.find record it"
         )
-    if part not in config:
-        raise GltError(
-            f"the ticket does not name a built-in {part}: it was found on a user's own; control it in Python with "
-            "glt.controls(ticket, data, model)"
-        )
-    return config[part]
+    return named(ticket, part, "control it in Python with glt.controls(ticket, data, model)")
 
 
 def problem_of(

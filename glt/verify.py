@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from glt.builtin import named
 from glt.check import num_classes
 from glt.config import SECTIONS, Config
 from glt.datasets.ogb_evaluator import judged
@@ -23,6 +24,7 @@ from glt.problem import Problem
 from glt.registry import build, names
 from glt.ticket import Ticket
 
+BY_HAND = "verify it in Python with ticket.verify(data, model)"
 TOLERANCE = {"graph_sparsity": 1e-9, "weight_sparsity": 1e-9}
 
 
@@ -71,7 +73,7 @@ def verify(
     Raises:
         GltError: the data is another graph, the model does not fit, or the config names neither.
     """
-    data = data if data is not None else build("datasets", _named(ticket, "dataset"))(root)
+    data = data if data is not None else build("datasets", named(ticket, "dataset", BY_HAND))(root)
     graphs = dict(zip(("val", "test"), judged_on(ticket, data), strict=True))
     checks = [
         Check(name, _stored(ticket, name), value, TOLERANCE[name])
@@ -83,7 +85,7 @@ def verify(
     if ticket.trained is not None:
         if model is None:
             with torch.random.fork_rng([]):
-                model = build("backbones", _named(ticket, "backbone"))(data.x.size(1), num_classes(data))
+                model = build("backbones", named(ticket, "backbone", BY_HAND))(data.x.size(1), num_classes(data))
         model = ticket.restore(copy.deepcopy(model))  # a user's module stays as it is
         chunk = int((ticket.config.get("train") or {}).get("eval_chunk", 0))
         metric = str(ticket.metrics.get("metric", "accuracy"))
@@ -115,8 +117,8 @@ def search_again(ticket: Ticket, root: Path | None = None) -> Verification:
 
 
 def _search_again(ticket: Ticket, root: Path | None) -> Verification:
-    sections = {part: _named(ticket, part) for part in (*SECTIONS, "train")}
-    config = Config(**sections, seeds=(int(ticket.config.get("seed", 0)),))  # type: ignore[arg-type]
+    sections = {part: named(ticket, part, BY_HAND) for part in (*SECTIONS, "train")}
+    config = Config(**sections, seeds=(int(ticket.config.get("seed", 0)),))
     problem = Problem(config.dataset(root), config.backbone, config.train, config.seeds[0], config=config.spec())
     number = ticket.config.get("level", 0)
     if number == 0:
@@ -153,12 +155,3 @@ def tolerance(nodes: int) -> float:
 def _stored(ticket: Ticket, name: str) -> float:
     value = ticket.metrics.get(name)
     return float(value) if isinstance(value, (int, float)) else float("nan")
-
-
-def _named(ticket: Ticket, part: str) -> object:
-    if part not in ticket.config:
-        raise GltError(
-            f"the ticket does not name a built-in {part}: it was found on a user's own; verify it in Python with "
-            "ticket.verify(data, model)"
-        )
-    return ticket.config[part]
