@@ -56,10 +56,11 @@ class Run:
         """The ticket file of a point."""
         return self.folder / f"seed{seed}" / f"level{level:02d}.safetensors"
 
-    def record(self, seed: int, level: int) -> Record | None:
-        """The finished record of a point whose ticket is still there."""
-        found = self.results.find(config_id=self.config.id, seed=seed, level=level, control=None)
-        return found if found and self.path(seed, level).exists() else None
+    def records(self, seed: int) -> dict[int, Record]:
+        """By level, the finished records of a seed's points whose tickets are still there; one look at the results."""
+        found = self.results.finished(config_id=self.config.id, seed=seed, control=None)
+        latest = {record["level"]: record for record in found}
+        return {level: record for level, record in latest.items() if self.path(seed, level).exists()}
 
 
 def run(
@@ -121,7 +122,8 @@ def levels_of(config: Config) -> list[Level]:
 
 def _done(run: Run, seed: int, levels: list[Level]) -> dict[int, Record | None]:
     """What is there of a seed's points, the dense one first."""
-    return {number: run.record(seed, number) for number in (0, *(level.number for level in levels))}
+    there = run.records(seed)
+    return {number: there.get(number) for number in (0, *(level.number for level in levels))}
 
 
 def _problem(run: Run, data: Data, levels: list[Level], seed: int, on_epoch: OnPoint | None) -> Problem:
@@ -238,9 +240,11 @@ def _path(run: Run, problem: Problem, levels: list[Level], done: dict[int, Recor
 
 def _controls(run: Run, problem: Problem, levels: list[Level]) -> Iterator[Record]:
     """The records of the controls of one seed's tickets, in the order of the levels."""
+    if not run.config.controls:
+        return
+    done = _done(run, problem.seed, levels)
     for level in levels:
-        record = run.record(problem.seed, level.number)
-        if run.config.controls and record:
+        if record := done[level.number]:
             path = run.path(problem.seed, level.number)
             subject = Subject(Ticket.load(path), str(path), record["ticket_sha256"], run.results)
             yield from control(problem, subject, run.config.controls, teaching_of(run.config.strategy), run.shared)

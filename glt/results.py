@@ -33,16 +33,14 @@ class Results:
         return self.holding("")
 
     def holding(self, text: str) -> Iterator[Record]:
-        """Those records whose lines hold a text (an id, a digest): the others are not even read as JSON."""
+        """Those records whose lines hold a text (an id, a digest): the others are neither cut out nor read as JSON."""
         try:
-            lines = self.path.read_bytes().split(b"\n")
+            content = self.path.read_bytes()
         except FileNotFoundError:
             return
         except OSError as error:
             raise GltError(f"cannot read the results {self.path}: {error.strerror}") from None
-        for line in lines:
-            if text.encode() not in line:
-                continue
+        for line in _lines(content, text.encode()):
             try:
                 record = json.loads(line)
             except ValueError:
@@ -50,13 +48,11 @@ class Results:
             if isinstance(record, dict):
                 yield record
 
-    def find(self, **fields: Any) -> Record | None:
-        """The latest finished record (status ok) with these fields."""
-        found = None
+    def finished(self, **fields: Any) -> Iterator[Record]:
+        """The finished records (status ok) with these fields, in the order of writing."""
         for record in self.holding(fields.get("config_id") or ""):
             if record.get("status") == "ok" and all(record.get(k) == v for k, v in fields.items()):
-                found = record
-        return found
+                yield record
 
     def append(self, record: Record) -> None:
         """Append one record durably; any number of processes may at once."""
@@ -70,6 +66,16 @@ class Results:
                 os.close(handle)  # which gives the lock back
         except OSError as error:
             raise GltError(f"cannot write the results {self.path}: {error.strerror or error}") from None
+
+
+def _lines(content: bytes, text: bytes) -> Iterator[bytes]:
+    """The lines that hold ``text``, each once; without splitting all of them, which would take longer than looking."""
+    at = content.find(text)
+    while at >= 0:
+        start, end = content.rfind(b"\n", 0, at) + 1, content.find(b"\n", at)
+        end = end if end >= 0 else len(content)
+        yield content[start:end]
+        at = content.find(text, end + 1)
 
 
 def _append(handle: int, line: bytes) -> None:

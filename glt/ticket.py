@@ -15,6 +15,7 @@ from torch_geometric.data import Data
 
 from glt import ticket_file
 from glt.constraints import Masks
+from glt.datasets.splits import of_seed
 from glt.edges import PrunableEdges
 from glt.errors import GltError
 from glt.inductive import applied, is_inductive, without_test_nodes
@@ -81,6 +82,7 @@ class Ticket:
         edges = PrunableEdges.of(data.edge_index, int(data.num_nodes or 0), self.undirected)
         test = data.get("test_mask")
         if is_inductive(self.config) and test is not None and bool(test.any()):
+            data = of_seed(data, int(self.config.get("seed", 0)))
             seen = without_test_nodes(data)
             self._check(PrunableEdges.of(seen.edge_index, int(seen.num_nodes or 0), self.undirected))
             return applied(self, data, edges)

@@ -466,4 +466,8 @@ def test_a_graph_with_splits_of_every_seed_can_be_a_user_s_own():
     one, other = (found(several, "teddy", seed=seed) for seed in (0, 1))
     assert one.fingerprint != other.fingerprint
     assert one.verify(several, model()).ok and other.verify(several, model()).ok
+    for ticket, column in ((one, 0), (other, 1)):
+        mine = ticket.apply(several)
+        assert mine.test_mask.tolist() == several.test_mask[:, column].tolist()
+        assert pairs_of(mine) == pairs_of(judged_on(ticket, several)[1])
     assert glt.Ticket is Ticket

@@ -213,6 +213,15 @@ def test_a_second_run_computes_nothing(done, monkeypatch):
     assert run.results.path.read_bytes() == before
 
 
+def test_the_results_are_read_once_a_seed_whatever_the_levels(done, monkeypatch):
+    """They grow to many megabytes in a sweep, all of which share one file."""
+    run, records = done
+    looks, holding = [], Results.holding
+    monkeypatch.setattr(Results, "holding", lambda self, text: looks.append(text) or holding(self, text))
+    assert every(run) == records
+    assert looks == [run.config.id] * len(run.config.seeds)
+
+
 def test_more_seeds_and_levels_add_only_what_is_missing(tmp_path):
     every(experiment(tmp_path))
     seen, _ = phases(experiment(tmp_path, "seeds=2"))

@@ -19,7 +19,7 @@ def results(tmp_path):
 
 def test_nothing_there_is_no_record(results):
     assert list(results) == []
-    assert results.find(seed=0) is None
+    assert list(results.finished(seed=0)) == []
     assert not results.path.parent.exists(), "reading makes nothing"
 
 
@@ -73,10 +73,9 @@ def test_of_a_point_the_last_finished_record_counts(results):
         {"seed": 2, "test": 3},
     ):
         results.append(record)
-    assert results.find(seed=0)["test"] == 2
-    assert results.find(seed=1) is None
-    assert results.find(seed=2) is None
-    assert results.find(seed=0, level=1) is None
+    assert [record["test"] for record in results.finished(seed=0)] == [1, 2]
+    for fields in ({"seed": 1}, {"seed": 2}, {"seed": 0, "level": 1}):
+        assert list(results.finished(**fields)) == []
 
 
 def test_a_record_is_one_write(results, monkeypatch):
@@ -126,8 +125,18 @@ def test_records_by_a_text_that_they_hold(results):
     for record in (ONE, TWO, {"config_id": "abc", "seed": 0, "status": "ok"}):
         results.append(record)
     assert list(results.holding("abc")) == [{"config_id": "abc", "seed": 0, "status": "ok"}]
-    assert results.find(config_id="abc", seed=0) and not results.find(config_id="ab", seed=0)
-    assert results.find(config_id=None, level=1) == ONE, "a field that is not there"
+    assert list(results.finished(config_id="abc", seed=0)) and not list(results.finished(config_id="ab", seed=0))
+    assert next(results.finished(config_id=None, level=1)) == ONE, "a field that is not there"
+
+
+def test_a_line_is_found_wherever_the_text_is_in_it_and_once(results):
+    twice, last = {"abc": 1, "of": "abc abc"}, {"seed": 1, "id": "abc"}
+    for record in (ONE, twice, TWO, last):
+        results.append(record)
+    assert list(results.holding("abc")) == [twice, last] and list(results.holding("nowhere")) == []
+    results.path.write_bytes(results.path.read_bytes().rstrip() + b'\n{"torn": "abc')
+    assert list(results.holding("abc")) == [twice, last]
+    assert list(results.holding("")) == list(results) == [ONE, twice, TWO, last]
 
 
 def test_a_disk_that_takes_a_line_in_pieces(results, monkeypatch):

@@ -495,7 +495,16 @@ def test_a_measurement_is_of_every_method():
 
 @pytest.mark.parametrize("strategy", ["teddy", "imp", "ugs", "oneshot", "dense", "random"])
 def test_epochs_are_counted_before_they_are_trained(strategy):
-    (unit,) = units({**TREE, "grid": {"strategy": [strategy]}, "base": {**BASE, "controls": ["mlp"]}}, seeds=1)
+    tree = {**TREE, "grid": {"strategy": [strategy]}, "base": {**BASE, "controls": ["dense", "mlp"]}}
+    (unit,) = units(tree, seeds=1)
+    run_units([unit], place(), "sequential")
+    (line,) = place().ends
+    assert line["epochs"] == unit.epochs, "the control dense is the dense training, which there is anyway"
+
+
+def test_epochs_are_counted_where_controls_are_not_shared():
+    train = {**BASE["train"], "inductive": True}
+    (unit,) = units({**TREE, "grid": {}}, seeds=1, train=train, controls=["dense", "mlp"])
     run_units([unit], place(), "sequential")
     (line,) = place().ends
     assert line["epochs"] == unit.epochs

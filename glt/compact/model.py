@@ -25,7 +25,7 @@ class Line:
     Attributes:
         name: of the parameter or layer.
         before, after: shape of the weight, [out, in]; None for what was left alone.
-        storage: ``dense``, ``csr``, ``left alone``, or ``removed``.
+        storage: ``dense``, ``csr``, ``2:4``, ``left alone``, or ``removed``.
         note: why it was left alone, or what was measured.
     """
 

@@ -76,7 +76,10 @@ class Unit:
 
     @cached_property
     def _controls(self) -> list[str | None]:
-        """A key for each control of each level, the same for the same training; None for a ticket's own."""
+        """A key for each control of each level, the same for the same training; None for a ticket's own.
+
+        That of the control ``dense`` is the dense training's, which there is anyway.
+        """
         strategy, dense = self.run.config.strategy, self.dense_key
         own, biases, start = (getattr(strategy, name, False) for name in ("reweight", "biases", "rewind_to"))
         own = own or self.run.config.train.inductive
@@ -90,6 +93,9 @@ class Unit:
                 "initial": self.name if start == "none" else float(start),
             }
             for piece in self.run.config.controls:
+                if piece.name == "dense":
+                    keys.append(dense)
+                    continue
                 reads = reads_of(piece)
                 about = [spec_of(piece), biases, piece.taught and taught, [parts[part] for part in reads or ()]]
                 keys.append(None if reads is None or own else json.dumps([dense, *about]))

@@ -89,8 +89,9 @@ def end(unit: Unit, place: Place, state: str, seconds: float = 0.0, epochs: int 
 
 def lose(unit: Unit, state: str, why: str, device: str) -> None:
     """Record every level that is not there yet as ``failed`` or ``killed``."""
+    there = unit.run.records(unit.seed)
     for level in unit.levels:
-        if not unit.run.record(unit.seed, level):
+        if level not in there:
             about = point(unit.run.config, unit.seed, level, None)
             unit.run.results.append({**about, **provenance(device), "status": state, "error": why})
 
