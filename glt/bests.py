@@ -90,8 +90,14 @@ class Bests:
 
     @torch.no_grad()
     def offer(self, logits: Tensor, constraints: Holding, last: bool) -> None:
-        """Note the models after an epoch's step, with their logits in evaluation mode, [nodes, models, classes]."""
+        """Note the models after an epoch's step, with their logits in evaluation mode, [nodes, models, classes].
+
+        Raises:
+            GltError: at the first: the metric is not for these labels or logits.
+        """
         self._latest = logits
+        if self._logits is None and self._known:  # the host's version raises what that of the device cannot
+            self.score(logits[self.val, 0], self.y)
         val = self._scored(logits[self.val]).to(self._vals)
         self._vals.index_copy_(0, self._number - 1, val.view(1, -1))
         better = (val >= self._best) & (self._loss_epoch == 0) & (self._spoiled_epoch == 0)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch_geometric.data import Data
 
+from glt.errors import GltError, unknown
+
 WARM_UP = 3
 """Epochs that run as usual first, since libraries and the optimiser set themselves up in them."""
 SMALL = 2**20
@@ -17,6 +19,8 @@ SMALL = 2**20
 A captured epoch computes the model's first layer twice, which larger graphs feel and small ones do not.
 """
 VARIABLE = "GLT_CUDA_GRAPH"
+ASKED = ("auto", "on", "off")
+"""What it may say; ``on``: graphs of any size."""
 
 
 def why_not(data: Data, stops: bool, waits: bool, whole: bool = True) -> str:
@@ -27,10 +31,15 @@ def why_not(data: Data, stops: bool, waits: bool, whole: bool = True) -> str:
         stops: somebody decides after every epoch whether to go on.
         waits: the validation metric is computed on the host.
         whole: every epoch is one step on the whole graph and its evaluation.
+
+    Raises:
+        GltError: the environment asks for something unknown.
     """
     if not data.x.is_cuda:
         return "not on CUDA"
-    if (asked := os.environ.get(VARIABLE, "auto")) == "off":
+    if (asked := os.environ.get(VARIABLE) or "auto") not in ASKED:
+        raise GltError(unknown(VARIABLE, asked, ASKED))
+    if asked == "off":
         return f"{VARIABLE}=off"
     if stops:
         return "the training may be stopped after every epoch"

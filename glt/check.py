@@ -37,6 +37,10 @@ def check_data(data: Data) -> None:
         raise GltError("the graph has no edges besides self-loops: there is nothing to prune")
     for name in ("edge_weight", "edge_attr"):
         value = data.get(name)
+        if value is not None and value.shape[:1] != data.edge_index.shape[1:]:
+            raise GltError(
+                f"data.{name} is {list(value.shape)}, but there are {data.edge_index.size(1)} arcs: one row per arc"
+            )
         if value is not None and not bool(torch.isfinite(value).all()):
             raise GltError(f"data.{name} holds NaN or infinite values: clean it, e.g. with nan_to_num()")
     y = data.get("y")

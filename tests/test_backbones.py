@@ -107,6 +107,19 @@ def test_edge_weights_mean_the_same_both_ways(name):
     assert torch.equal(weighted[0], unweighted) == (name not in ("gcn", "gcnii"))  # as PyG
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64])
+@pytest.mark.parametrize("name", ["gcn", "gcnii"])
+def test_edge_weights_of_another_type_are_taken_as_those_of_the_features(sbm, name, dtype):
+    """NumPy's are double, and counts are integers."""
+    model, weights = small(name)(8, 3), torch.arange(sbm.num_edges) % 3 + 1
+    logits = []
+    for kind in (torch.float32, dtype):
+        sbm.edge_weight = weights.to(kind)
+        logits += [Forward(model, sbm).evaluate(), Forward(model, sbm, plain=True).evaluate()]
+    assert torch.equal(logits[0], logits[2]) and torch.equal(logits[1], logits[3])
+    assert {one.dtype for one in logits} == {torch.float32}
+
+
 def test_gcn_is_differentiable_in_its_edge_weights():
     model, data = model_of("gcn"), graph(weighted=True)
     data.edge_weight.requires_grad_()

@@ -532,6 +532,16 @@ def test_seeds_of_neighbourhoods_are_what_the_loss_looks_at(data, stubs):
     assert sizes(distilled(data, torch.zeros(120, 3), 1.0, 1.0, "all")) == [120]
 
 
+def test_clusters_are_made_on_the_cpu_and_batches_are_where_the_graph_is(data, stubs, monkeypatch):
+    moved = []
+    monkeypatch.setattr(Data, "cpu", lambda self: moved.append("cpu") or self)
+    monkeypatch.setattr(Data, "to", lambda self, device: moved.append(device) or self)
+    epochs = build("batches", SMALL["clusters"])(data, 0, everything(data))
+    assert moved == ["cpu"]
+    assert len(list(epochs(1))) == 2
+    assert moved == ["cpu", data.edge_index.device, data.edge_index.device]
+
+
 def test_the_skeleton_is_the_arcs_and_numbers(data):
     bones = skeleton(data)
     assert set(bones.keys()) == {"edge_index", "num_nodes", "n_id", "edge_id"}

@@ -16,6 +16,7 @@ from glt.best import Best, DeviceBest
 from glt.capture import SMALL, WARM_UP, Captured, why_not
 from glt.constraints import freeze_weights, largest_weights, project_weights, prunable_weights
 from glt.edges import PrunableEdges
+from glt.errors import GltError
 from glt.losses import distilled
 from glt.masks import SoftMasked, Sparsifying
 from glt.registry import build, names
@@ -53,6 +54,11 @@ def test_reasons(monkeypatch):
     assert why_not(large, False, False) == ""
     monkeypatch.setenv("GLT_CUDA_GRAPH", "off")
     assert why_not(OnCuda(), False, False) == "GLT_CUDA_GRAPH=off"
+    monkeypatch.setenv("GLT_CUDA_GRAPH", "")
+    assert why_not(OnCuda(), False, False) == ""
+    monkeypatch.setenv("GLT_CUDA_GRAPH", "0")
+    with pytest.raises(GltError, match="unknown GLT_CUDA_GRAPH '0'; known: auto, off, on"):
+        why_not(OnCuda(), False, False)
 
 
 @pytest.mark.parametrize(

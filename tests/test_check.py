@@ -27,6 +27,12 @@ def test_good_data_passes(sbm, form):
     assert sbm.keys() == before.keys()
 
 
+@pytest.mark.parametrize("name", ["edge_weight", "edge_attr"])
+def test_arcs_have_one_row_each(sbm, name):
+    sbm[name] = torch.ones(7)
+    refused(sbm, f"data.{name} is [7], but there are {sbm.num_edges} arcs: one row per arc")
+
+
 def test_labels_may_be_missing_outside_the_masks(sbm):
     sbm.test_mask[7] = sbm.val_mask[7] = sbm.train_mask[7] = False
     sbm.y[7] = -1

@@ -1,6 +1,7 @@
 """CUDA does what the CPU does; skipped without a device."""
 
 import copy
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -118,7 +119,20 @@ def test_every_strategy_finds_a_ticket_that_verifies_on_the_cpu(data, name):
         assert check.recomputed == pytest.approx(check.stored, abs=0.02)
 
 
-@pytest.mark.parametrize("batches", [{"name": "parts", "num_parts": 1}, {"name": "parts", "num_parts": 3}])
+SAMPLER = pytest.mark.skipif(
+    not any(find_spec(name) for name in ("pyg_lib", "torch_sparse")), reason="needs pyg-lib or torch-sparse"
+)
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        {"name": "parts", "num_parts": 1},
+        {"name": "parts", "num_parts": 3},
+        pytest.param({"name": "clusters", "num_parts": 8, "per_batch": 4}, marks=SAMPLER),
+        pytest.param({"name": "neighbors", "fanout": [-1, -1], "size": 100}, marks=SAMPLER),
+    ],
+)
 def test_parts_and_chunks_are_those_of_the_cpu(data, batches):
     recipe = glt.Recipe(epochs=4, batches=batches, eval_chunk=64)
     states = []

@@ -12,7 +12,8 @@ from torch import nn
 
 from glt import bests, soft, together
 from glt.constraints import freeze_weights, largest_weights, project_weights, prunable_weights
-from glt.errors import TrainingError
+from glt.errors import GltError, TrainingError
+from glt.evaluate import DEVICE_METRICS
 from glt.losses import cross_entropy, distilled
 from glt.registry import build
 from glt.sparsify import keep_arcs, remove_arcs
@@ -206,9 +207,9 @@ def as_on_a_device(monkeypatch):
     """Tensors on CPU stand in for a device's: nothing is looked at until the end."""
     made = bests.Bests.__init__
 
-    def init(self, *args):
-        made(self, *args)
-        self._on_cpu = False
+    def init(self, models, data, metric, *others):
+        made(self, models, data, metric, *others)
+        self._on_cpu, self._known = False, DEVICE_METRICS[metric]
 
     monkeypatch.setattr(bests.Bests, "__init__", init)
     plain = together._Constraints
@@ -265,6 +266,15 @@ def test_an_epoch_counts_only_where_the_constraint_holds(data):
 def test_metrics_and_epochs_between_looks(data, metric, every):
     data.y = (data.y > 0).long()
     compared(models(outputs=2), [data] * 4, Recipe(epochs=8, lr=0.05, eval_every=every), metric=metric)
+
+
+@pytest.mark.parametrize("device", ["host", "device"])
+def test_a_metric_that_cannot_be_had_is_the_same_error(data, device, monkeypatch):
+    if device == "device":
+        as_on_a_device(monkeypatch)
+    data.y = (data.y > 0).long().masked_fill(data.val_mask, 1)  # no area without both classes
+    with pytest.raises(GltError, match="needs both classes among the nodes it looks at"):
+        fit_together(models(outputs=2), [data] * 4, RECIPE, seeds=SEEDS, metric="roc_auc")
 
 
 def test_several_tasks(data):

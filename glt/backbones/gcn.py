@@ -41,8 +41,9 @@ class GCNModel(GNN):
         self, edge_index: Tensor, edge_weight: Tensor | None, num_nodes: int, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
         """A + I."""
-        weights = edge_index.new_ones(edge_index.size(1), dtype=dtype) if edge_weight is None else edge_weight
-        arcs, weights = add_remaining_self_loops(edge_index, weights, 1.0, num_nodes)
+        if edge_weight is None:
+            edge_weight = edge_index.new_ones(edge_index.size(1), dtype=dtype)
+        arcs, weights = add_remaining_self_loops(edge_index, edge_weight.to(dtype), 1.0, num_nodes)
         return arcs, weights
 
     def coefficients(self, arcs: Tensor, weights: Tensor, num_nodes: int) -> Tensor:
@@ -61,4 +62,4 @@ class GCNModel(GNN):
 
     def plain(self, conv: Any, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
         """Edge weights enter the normalisation, as in PyG."""
-        return conv(x, edge_index, edge_weight)
+        return conv(x, edge_index, None if edge_weight is None else edge_weight.to(x.dtype))

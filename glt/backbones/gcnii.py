@@ -91,4 +91,4 @@ class GCNIIModel(GCNModel):
 
     def plain(self, conv: Any, x: Any, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
         """Edge weights enter the normalisation, as in PyG."""
-        return conv(*x, edge_index, edge_weight)
+        return conv(*x, edge_index, None if edge_weight is None else edge_weight.to(x[0].dtype))

@@ -36,7 +36,8 @@ class Clusters:
 
         generator = torch.Generator()
         try:
-            clusters = ClusterData(skeleton(data), self.num_parts, log=False)
+            # PyG's loader numbers the nodes of a batch on the CPU, and refuses arcs that are elsewhere
+            clusters = ClusterData(skeleton(data).cpu(), self.num_parts, log=False)
         except ImportError:  # torch-sparse is there, but was built without METIS
             raise lacking("clusters") from None
         loader = ClusterLoader(clusters, batch_size=self.per_batch, shuffle=True, generator=generator)
@@ -44,6 +45,6 @@ class Clusters:
         def epoch(number: int) -> Iterator[Batch]:
             generator.set_state(drawing(seed, number).get_state())
             for part in loader:
-                yield Batch.cut(data, part)
+                yield Batch.cut(data, part.to(data.edge_index.device))
 
         return epoch

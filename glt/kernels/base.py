@@ -19,7 +19,8 @@ class Kernel(ABC):
     Attributes:
         name: as registered.
         devices: kinds of device that it runs on.
-        deterministic: kinds of device where the same input always gives the same bits.
+        deterministic: kinds of device where the same input always gives the same bits, at least where torch's
+            deterministic algorithms are on.
         requires: module that has to be installed, ``""`` for none.
     """
 

@@ -122,7 +122,8 @@ def chosen(matrix: Tensor, width: int) -> Kernel:
     """The kernel for the products of ``matrix`` (sparse CSR) with dense matrices of ``width`` columns.
 
     Raises:
-        GltError: the kernel that is asked for is unknown, not installed, or not for the matrix's device.
+        GltError: the kernel that is asked for is unknown, not installed, not for the matrix's device, or not
+            deterministic there where torch's deterministic algorithms are on.
     """
     name = asked()
     if name == AUTO:
@@ -132,6 +133,12 @@ def chosen(matrix: Tensor, width: int) -> Kernel:
         if device not in kernel.devices:
             fit = [other for other in names("kernels") if device in _kernel(other)[0].devices]
             raise GltError(f"kernel {name!r} does not run on {device}; use one of {AUTO}, {', '.join(fit)}")
+        if torch.are_deterministic_algorithms_enabled() and device not in kernel.deterministic:
+            fit = [other for other in names("kernels") if device in _kernel(other)[0].deterministic]
+            raise GltError(
+                f"kernel {name!r} does not give the same bits every time on {device}, which deterministic mode "
+                f"promises; use one of {AUTO}, {', '.join(fit)}"
+            )
     if (seen := _seen.get()) is not None:
         seen.add(kernel.name)
     return kernel

@@ -213,6 +213,22 @@ def test_a_kernel_for_another_device_is_an_error():
         chosen(Elsewhere(), 2)
 
 
+def test_deterministic_mode_has_deterministic_kernels_alone(monkeypatch):
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+    for rule in DETERMINISTIC[:-1]:  # the last one is for devices that no other is for
+        assert rule.device in get("kernels", rule.kernel).deterministic
+
+    class Elsewhere:
+        device = torch.device("cuda")
+
+    with use("matmul"), pytest.raises(GltError, match=r"'matmul' does not give the same bits .* on cuda.*; use one of"):
+        chosen(Elsewhere(), 2)
+    with use("segment_reduce"):
+        assert chosen(Elsewhere(), 2).name == "segment_reduce"
+    with use("matmul"):
+        assert chosen(matrix(), 2).name == "matmul"
+
+
 def test_blocks_of_recording_nest():
     with recording() as outer:
         with recording() as inner:
