@@ -546,6 +546,8 @@ def test_controls_are_shared_and_say_what_they_would_have_said():
         assert record == {k: v for k, v in own[key].items() if k not in VOLATILE}
     costs = Counter((r["control"], r["search_s"]) for r in results() if r.get("control"))
     times = {name: max(n for (control, _), n in costs.items() if control == name) for name, _ in costs}
-    assert {times[name] for name in ("mlp", "mlp_distilled", "dense")} == {4}, "of two tickets and levels"
-    assert {times[name] for name in ("random", "degree", "width_matched")} == {2}, "of two tickets"
+    for_all, by_level = ("mlp", "mlp_distilled", "dense"), ("random", "degree", "width_matched")
+    assert all(times[name] >= 4 for name in for_all), "of two tickets and levels"
+    assert all(times[name] >= 2 for name in by_level), "of two tickets; two levels may have taken as long"
+    assert len(list(place().folder.glob("shared/controls/*.json"))) == len(for_all) + 2 * len(by_level)
     assert len(list(Path("runs").glob("it/shared/controls/*.json"))) == 3 + 2 * 3

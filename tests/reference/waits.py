@@ -1,9 +1,14 @@
 """Which operations would make the host wait for a device, found on a CPU."""
 
 import traceback
+from pathlib import Path
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+import glt
+
+PACKAGE = Path(glt.__file__).parent
 
 READS = {"_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "unique_consecutive"}
 """Operations whose result, or its size, the host has to know."""
@@ -22,8 +27,9 @@ class Waits(TorchDispatchMode):
         kwargs = kwargs or {}
         name = function.overloadpacket.__name__
         if self.on and (name in READS or self._masked(name, args) or self._counted(name, function, kwargs)):
-            frames = [frame for frame in traceback.extract_stack() if "/glt/" in frame.filename]
-            self.seen.add((name, frames[-1].filename.rpartition("/glt/")[2] if frames else ""))
+            files = [Path(frame.filename) for frame in traceback.extract_stack()]
+            ours = [file.relative_to(PACKAGE).as_posix() for file in files if file.is_relative_to(PACKAGE)]
+            self.seen.add((name, ours[-1] if ours else ""))
         return function(*args, **kwargs)
 
     @staticmethod
