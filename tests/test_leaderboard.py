@@ -9,10 +9,11 @@ from cli_runs import one_line
 from entries import edited, files_of, made, signed, zipped
 
 from glt.leaderboard import rules
-from glt.leaderboard.build import Row, build, one_each, ranked
+from glt.leaderboard.build import build
 from glt.leaderboard.check import measured
 from glt.leaderboard.claims import MANDATORY, claims, wanted
 from glt.leaderboard.entry import CONTROLS, MANIFEST, of_run, read
+from glt.leaderboard.ranking import Row, one_each, ranked
 from glt.leaderboard.render import render, verdict
 from glt.leaderboard.scalars import LOSSES, Scalars
 from glt.registry import names

@@ -54,9 +54,9 @@ def build(
 
     from glt.commands import device as machine
     from glt.files import atomic
-    from glt.leaderboard.build import as_json as tree_of
     from glt.leaderboard.build import build as build_board
     from glt.leaderboard.limits import LIMITS
+    from glt.leaderboard.ranking import as_json as tree_of
     from glt.leaderboard.render import render
     from glt.results import Results
 

@@ -1,13 +1,11 @@
-"""The board: every entry measured anew, judged, and ranked beside those of its track, dataset and backbone."""
+"""The board: every entry measured anew and judged."""
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,83 +15,12 @@ from glt.leaderboard.claims import Claim, claims, wanted
 from glt.leaderboard.entry import Entry, is_entry, of_run, read, runs_under
 from glt.leaderboard.limits import LIMITS, Limits
 from glt.leaderboard.measure import Point
+from glt.leaderboard.ranking import AXES, Board, Row, one_each, ranked
 from glt.leaderboard.rules import Measured, Verdict, verdicts
-from glt.leaderboard.scalars import LOSSES, Mark, Scalars, scalars
+from glt.leaderboard.scalars import Mark, scalars
 from glt.registry import spec_of
 from glt.results import Record, Results
 from glt.version import __version__
-
-TRACKS = ("held-out", "inductive", "open")
-"""In the order of the board."""
-RANKED = ("held-out", "inductive")
-"""Those that rank methods, each for itself."""
-AXES = ("graph", "weight")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One entry that verifies.
-
-    Attributes:
-        name, source, author, foreign, n_configs: see :class:`glt.leaderboard.entry.Entry`.
-        track: one of :data:`TRACKS`.
-        dataset: with its options; backbone, method: likewise, the method without its distillation.
-        split, metric: of the dataset.
-        config_id: of the experiment.
-        seeds: how many.
-        val: mean validation metric over all levels, by which one of several configurations is chosen.
-        dense: mean test metric of the dense model; dense_spread: its standard deviation.
-        macs_dense: multiply-adds of the dense model.
-        scalars: by axis, ``graph`` and ``weight``.
-        claims: level by level.
-        verdicts: what the rules say.
-        ranks: by ``axis.scalar``, among those it is compared with; empty where it is not ranked.
-    """
-
-    name: str
-    source: str
-    author: str
-    foreign: bool
-    n_configs: int | None
-    track: str
-    dataset: str
-    backbone: str
-    method: str
-    split: str
-    metric: str
-    config_id: str
-    seeds: int
-    val: float
-    dense: float
-    dense_spread: float
-    scalars: dict[str, Scalars]
-    claims: tuple[Claim, ...]
-    verdicts: tuple[Verdict, ...]
-    ranks: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def unranked(self) -> str:
-        """Why it has no rank; empty where it has."""
-        return "; ".join(v.reason for v in self.verdicts if v.status == "unranked")
-
-    @property
-    def group(self) -> tuple[str, ...]:
-        """Entries are compared within this."""
-        return self.track, self.dataset, self.split, self.metric, self.backbone
-
-
-@dataclass(frozen=True)
-class Board:
-    """All rows, ranked, and what was rejected, as (source, reason)."""
-
-    rows: tuple[Row, ...]
-    rejected: tuple[tuple[str, str], ...]
-
-    def tree(self) -> dict[str, Any]:
-        """As JSON."""
-        rows = [{**asdict(row), "unranked": row.unranked} for row in self.rows]
-        rejected = [{"entry": source, "reason": reason} for source, reason in self.rejected]
-        return {"glt": __version__, "tracks": list(TRACKS), "rows": rows, "rejected": rejected}
 
 
 def sources(paths: Iterable[Path]) -> list[Path]:
@@ -258,69 +185,3 @@ def _label(spec: Any) -> str:
         return str(spec)
     options = ", ".join(f"{k} {_label(v)}" for k, v in spec.items() if k != "name")
     return f"{spec['name']} ({options})" if options else str(spec["name"])
-
-
-def one_each(rows: Iterable[Row]) -> list[Row]:
-    """Rule 3: of several configurations of one method, the one that validates best is ranked, the others are shown.
-
-    That many configurations were tried, whatever each of them states.
-    """
-    groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[(*row.group, row.method)].append(row)
-    made: list[Row] = []
-    for group in groups.values():
-        eligible = [row for row in group if not row.unranked] or group
-        best = max(eligible, key=lambda row: row.val)
-        different = len({row.config_id for row in group})
-        for row in group:
-            tried = None if row.n_configs is None and different == 1 else max(row.n_configs or 0, different)
-            if row.source != best.source:
-                better = f"another configuration, {best.config_id}, validates better"
-                why = f"the same experiment as {best.source}" if row.config_id == best.config_id else better
-                said = (*row.verdicts, Verdict("selection", "unranked", why))
-                made.append(replace(row, n_configs=tried, verdicts=said))
-            else:
-                made.append(replace(row, n_configs=tried))
-    return made
-
-
-def ranked(rows: Iterable[Row]) -> list[Row]:
-    """Rows with their ranks by every scalar, track by track, groups together, the best area first."""
-    groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[row.group].append(row)
-    made: list[Row] = []
-    for group in sorted(groups, key=lambda g: (TRACKS.index(g[0]), *g[1:])):
-        fit = [row for row in groups[group] if not row.unranked]
-        ranks: dict[int, dict[str, int]] = defaultdict(dict)
-        for name in names_of_scalars() if group[0] in RANKED else ():
-            values = {id(row): value_of(row, name) for row in fit}
-            for row in fit:
-                mine = values[id(row)]
-                if mine is not None:
-                    better = sum(v > mine + 1e-9 for v in values.values() if v is not None)
-                    ranks[id(row)][name] = 1 + better
-        placed = [replace(row, ranks=dict(ranks[id(row)])) for row in groups[group]]
-        made += sorted(placed, key=lambda row: (bool(row.unranked), -_best_area(row), row.name))
-    return made
-
-
-def names_of_scalars() -> list[str]:
-    """``graph.area``, ``graph.S_0`` and so on."""
-    return [f"{axis}.{name}" for axis in AXES for name in ("area", *(f"S_{points:g}" for points in LOSSES))]
-
-
-def value_of(row: Row, name: str) -> float | None:
-    """A row's scalar by its name."""
-    axis, _, which = name.partition(".")
-    return row.scalars[axis].area if which == "area" else row.scalars[axis].s[float(which.removeprefix("S_"))]
-
-
-def _best_area(row: Row) -> float:
-    return max(of.area for of in row.scalars.values())
-
-
-def as_json(board: Board) -> str:
-    """The board as one JSON document."""
-    return json.dumps(board.tree(), indent=1) + "\n"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from glt.leaderboard.build import TRACKS, Board, Row, names_of_scalars, value_of
 from glt.leaderboard.claims import Claim
+from glt.leaderboard.ranking import TRACKS, Board, Row, names_of_scalars, value_of
 from glt.tables import markdown
 
 ABOUT = {

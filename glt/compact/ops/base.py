@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -25,7 +26,7 @@ class Source:
         self.kept, self.known, self.id, self.fit = kept, known, id, fit
 
 
-class Step(nn.Module):
+class Step(nn.Module, ABC):
     """One step; its tensors are buffers.
 
     Attributes:
@@ -95,9 +96,9 @@ class Step(nn.Module):
         """Multiply-adds of its kernel on a graph; ``x`` is its input where that is the features."""
         return 0
 
+    @abstractmethod
     def run(self, graph: Prepared, *values: Any) -> Any:
         """The value."""
-        raise NotImplementedError
 
 
 def nothing(width: int) -> Tensor:
