@@ -68,7 +68,7 @@ class Best:
         """
         self._epoch = epoch
         if not bool(torch.isfinite(value)):
-            raise TrainingError(self._failed(value.item(), self._epoch))
+            raise not_finite("loss", value.item(), self._epoch, self.lr)
 
     def offer(self, logits: Tensor, constraint: Constraint | None, last: bool = False) -> None:
         """Note the model as it is after an epoch's step, with its logits in evaluation mode.
@@ -90,10 +90,7 @@ class Best:
 
     def _require_finite(self, logits: Tensor, epoch: int) -> None:
         if not bool(torch.isfinite(logits).all()):
-            raise TrainingError(f"the logits became NaN or infinite at epoch {epoch}: lower train.lr = {self.lr:g}")
-
-    def _failed(self, value: float, epoch: int) -> str:
-        return f"the loss became {value} at epoch {epoch}: lower train.lr = {self.lr:g}"
+            raise not_finite("logits", "NaN or infinite", epoch, self.lr)
 
 
 class DeviceBest(Best):
@@ -128,8 +125,8 @@ class DeviceBest(Best):
         """Note an epoch's loss, one each, counted here; the error comes with the news."""
         self._number += 1
         first = ~torch.isfinite(value) & (self._loss_epoch == 0)
-        _take(first, value.double(), self._loss)
-        _take(first, self._number, self._loss_epoch)
+        take(first, value.double(), self._loss)
+        take(first, self._number, self._loss_epoch)
 
     @torch.no_grad()
     def offer(self, logits: Tensor, constraint: Constraint | None, last: bool = False) -> None:
@@ -144,12 +141,13 @@ class DeviceBest(Best):
         if constraint is not None:
             better = better & constraint.holding()
             if constraint.spoiled is not None:
-                _take(constraint.spoiled & (self._spoiled_epoch == 0), self._number, self._spoiled_epoch)
-        _take(better, val, self._best)
-        _take(better, self._number, self._best_epoch)
-        _take(better, logits, self._logits)
+                take(constraint.spoiled & (self._spoiled_epoch == 0), self._number, self._spoiled_epoch)
+        better = better.view(())  # some of a state has no dimension
+        take(better, val, self._best)
+        take(better, self._number, self._best_epoch)
+        take(better, logits, self._logits)
         for name, value in self.model.state_dict().items():
-            _take(better, value, self._state[name])
+            take(better, value, self._state[name])
 
     def _on_host(self, logits: Tensor, y: Tensor) -> Tensor:
         return torch.tensor(self.score(logits, y), dtype=torch.float64)
@@ -169,7 +167,7 @@ class DeviceBest(Best):
         vals = self._vals[self._told : self._offered].tolist()
         for epoch, val in enumerate(vals, start=self._told + 1):
             if epoch == bad:
-                raise TrainingError(self._failed(float(self._loss), lost) if lost == bad else SPOILED)
+                raise not_finite("loss", float(self._loss), lost, self.lr) if lost == bad else TrainingError(SPOILED)
             yield epoch, val
         if last:
             self._require_finite(self._latest, self._offered)
@@ -185,9 +183,14 @@ def tracker(model: nn.Module, data: Data, metric: str, epochs: int, lr: float) -
     return kind(model, data, metric, epochs, lr)
 
 
-def _take(condition: Tensor, new: Tensor, into: Tensor) -> None:
-    """``into`` becomes ``new`` where the one bool ``condition`` is True."""
-    into.copy_(torch.where(condition.view(()), new, into))
+def take(condition: Tensor, new: Tensor, into: Tensor) -> None:
+    """``into`` becomes ``new`` where ``condition`` is True, in place; they broadcast."""
+    into.copy_(torch.where(condition, new, into))
+
+
+def not_finite(what: str, value: object, epoch: int, lr: float) -> TrainingError:
+    """The error of a training whose loss or logits became ``value``."""
+    return TrainingError(f"the {what} became {value} at epoch {epoch}: lower train.lr = {lr:g}")
 
 
 def _copy(state: dict[str, Tensor], into: dict[str, Tensor] | None) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from glt.best import INTERVAL
+from glt.best import INTERVAL, not_finite, take
 from glt.constraints import SPOILED
 from glt.errors import TrainingError
 from glt.evaluate import DEVICE_METRICS, correct, metric_named
@@ -76,15 +76,15 @@ class Bests:
 
     def spoil(self, t: int, spoiled: Tensor) -> None:
         """Whether (bool 0-d) the step made a weight of model ``t`` NaN."""
-        _take(spoiled & (self._spoiled_epoch[t] == 0), self._number.view(()), self._spoiled_epoch[t])
+        take(spoiled & (self._spoiled_epoch[t] == 0), self._number.view(()), self._spoiled_epoch[t])
 
     @torch.no_grad()
     def loss(self, values: Tensor) -> None:
         """Note the losses of an epoch, [models], before its step."""
         self._number += 1
         first = ~torch.isfinite(values) & (self._loss_epoch == 0)
-        _take(first, values.double(), self._loss)
-        _take(first, self._number, self._loss_epoch)
+        take(first, values.double(), self._loss)
+        take(first, self._number, self._loss_epoch)
         if self._on_cpu and bool(first.any()):
             self._look_for_losses()
 
@@ -105,8 +105,8 @@ class Bests:
             better = better & constraints.holding()
         if self._logits is None:
             self._logits = logits.clone()
-        _take(better, val, self._best)
-        _take(better, self._number, self._best_epoch)
+        take(better, val, self._best)
+        take(better, self._number, self._best_epoch)
         state = {name: self.stack.apart(name, value) for name, value in self.stack.wide.state_dict().items()}
         if self._on_cpu:
             for t in better.nonzero().flatten().tolist():
@@ -114,9 +114,9 @@ class Bests:
                 for name, value in state.items():
                     self._state[name][t] = value[t]
             return
-        _take(better.view(1, -1, 1), logits, self._logits)
+        take(better.view(1, -1, 1), logits, self._logits)
         for name, value in state.items():
-            _take(better.view(-1, *[1] * (value.dim() - 1)), value, self._state[name])
+            take(better.view(-1, *[1] * (value.dim() - 1)), value, self._state[name])
 
     def _scored(self, logits: Tensor) -> Tensor:
         if self._known is correct:
@@ -149,8 +149,8 @@ class Bests:
         for t in range(self._count):
             bad = min(lost[t] or spoiled[t], spoiled[t] or lost[t])
             if bad:
-                wrong = f"the loss became {values[t]} at epoch {bad}: lower train.lr = {self.lr:g}"
-                self.fail(t, TrainingError(wrong if lost[t] == bad else SPOILED))
+                wrong = lost[t] == bad
+                self.fail(t, not_finite("loss", values[t], bad, self.lr) if wrong else TrainingError(SPOILED))
 
     def results(self, seconds: float, kernels: str, captured: str) -> list[FitResult | TrainingError]:
         """Of every model, after the last epoch's news."""
@@ -162,8 +162,7 @@ class Bests:
         for t in range(self._count):
             last = self._latest[:, t] if self._latest.numel() else self._latest
             if t not in self.failed and not bool(torch.isfinite(last).all()):
-                wrong = f"the logits became NaN or infinite at epoch {epochs}: lower train.lr = {self.lr:g}"
-                self.fail(t, TrainingError(wrong))
+                self.fail(t, not_finite("logits", "NaN or infinite", epochs, self.lr))
             elif not best_epochs[t]:
                 self.fail(t, TrainingError("the weight constraint held at no epoch"))
             if t in self.failed or self._logits is None:
@@ -187,8 +186,3 @@ class Bests:
                 )
             )
         return found
-
-
-def _take(condition: Tensor, new: Tensor, into: Tensor) -> None:
-    """``into`` becomes ``new`` where the ``condition`` is True, in place."""
-    into.copy_(torch.where(condition, new, into))
