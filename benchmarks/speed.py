@@ -31,10 +31,10 @@ import speed_levels
 import speed_scoring
 import speed_search
 import speed_together
+from command import Command
 from rich.console import Console
 from rich.table import Table
 
-from glt.errors import GltError
 from glt.provenance import provenance
 from glt.results import Record
 
@@ -42,7 +42,7 @@ BENCHMARKS = ("scoring", "epoch", "search", "batches", "levels")
 OUTPUT = Path(__file__).resolve().parent / "results" / "speed.jsonl"
 
 
-@click.command(help=__doc__.split("\n")[0])
+@click.command(cls=Command, help=__doc__.split("\n")[0])
 @click.argument("benchmark", type=click.Choice([*BENCHMARKS, "together", "all"]), default="all")
 @click.option("--quick", is_flag=True, help="A smoke run: small sizes, few epochs, nothing is written.")
 @click.option("--arcs", type=int, multiple=True, help="scoring: sizes instead of 1, 10 and 50 million.")
@@ -68,24 +68,21 @@ def main(
     console = Console(width=None if Console().is_terminal else 120)
     console.print(", ".join(f"{key} {value}" for key, value in provenance(device).items()))
     output = None if quick else output
-    try:
-        if benchmark in ("scoring", "all"):
-            records = _finished(_scoring(console, quick, arcs), output)
-            console.print(_scoring_table(records), _peer_table(records))
-        if benchmark in ("epoch", "all"):
-            records = _finished(_epoch(console, quick, dataset, backbone, device, hidden), output, device)
-            console.print(_epoch_table(records, hidden))
-        if benchmark in ("search", "all"):
-            console.print(*_search_tables(_finished(_search(console, quick), output)))
-        if benchmark in ("batches", "all"):
-            console.print(_batches_table(_finished(_batches(console, quick), output)))
-        if benchmark == "together":
-            groups = _together(console, quick, dataset, backbone, device, hidden)
-            console.print(_together_table(_finished(groups, output, device)))
-        if benchmark in ("levels", "all"):
-            console.print(_levels_table(_finished(_levels(console, quick, dataset), output)))
-    except GltError as error:
-        raise click.ClickException(str(error)) from None
+    if benchmark in ("scoring", "all"):
+        records = _finished(_scoring(console, quick, arcs), output)
+        console.print(_scoring_table(records), _peer_table(records))
+    if benchmark in ("epoch", "all"):
+        records = _finished(_epoch(console, quick, dataset, backbone, device, hidden), output, device)
+        console.print(_epoch_table(records, hidden))
+    if benchmark in ("search", "all"):
+        console.print(*_search_tables(_finished(_search(console, quick), output)))
+    if benchmark in ("batches", "all"):
+        console.print(_batches_table(_finished(_batches(console, quick), output)))
+    if benchmark == "together":
+        groups = _together(console, quick, dataset, backbone, device, hidden)
+        console.print(_together_table(_finished(groups, output, device)))
+    if benchmark in ("levels", "all"):
+        console.print(_levels_table(_finished(_levels(console, quick, dataset), output)))
 
 
 def _finished(groups: Iterable[list[Record]], output: Path | None, device: str = "cpu") -> list[Record]:
