@@ -16,8 +16,8 @@ from glt.compact.graphs import Prepared
 from glt.compact.model import Compact
 from glt.compact.ops import Linear, Opaque, Step
 from glt.compact.record import NotRecordable, recorded
+from glt.compact.saved import serialised
 from glt.errors import GltError
-from glt.export import serialised
 from glt.forward import arguments_of
 from glt.measured import parameters
 from glt.ticket import Ticket

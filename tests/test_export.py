@@ -141,13 +141,43 @@ def test_other_suffixes_and_files_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "header",
-    ["{}", "[]", "nope", '{"format": 9}', '{"format": 1, "steps": [{"kind": "eval"}]}', '{"format": 1, "steps": 5}'],
+    ["{}", "[]", "nope", '{"format": "x"}', '{"format": 3, "steps": [{"kind": "eval"}]}', '{"format": 3, "steps": 5}'],
 )
 def test_bad_headers_are_one_line(header, tmp_path):
     save_file({"x": torch.zeros(2)}, tmp_path / "bad.safetensors", metadata={"glt-compact": header})
     with pytest.raises(GltError) as error:
         load(tmp_path / "bad.safetensors")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("format", "hint"), [(2, "export the ticket again"), (9, "upgrade glt")])
+def test_another_format_says_what_to_do(format, hint, tmp_path):
+    save_file({"x": torch.zeros(2)}, tmp_path / "it.safetensors", metadata={"glt-compact": f'{{"format": {format}}}'})
+    with pytest.raises(GltError, match=f"has format {format}, this glt reads 3: {hint}"):
+        load(tmp_path / "it.safetensors")
+
+
+class Sized(nn.Module):
+    """Uses the number of nodes, and so belongs to the graph that it was recorded on."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = GCNConv(FEATURES, 4)
+
+    def forward(self, x, edge_index):
+        return self.conv(x, edge_index) / x.size(0)
+
+
+def test_what_belongs_to_one_graph_says_so_from_its_file_as_well(tmp_path):
+    made = compact(Sized(), graph())
+    assert made.bound
+    with pytest.raises(GltError, match="write the graph as well"):
+        export(made, tmp_path / "it.safetensors", graph=False)
+    again = load(export(made, tmp_path / "it.safetensors"))
+    assert again.bound == made.bound and torch.equal(again(), made())
+    for call in (again, again.on):
+        with pytest.raises(GltError, match="was recorded for one graph"):
+            call(graph(seed=3).subgraph(torch.arange(20)))
 
 
 def test_a_step_reads_only_what_came_before(tmp_path):

@@ -10,8 +10,9 @@ from safetensors import SafetensorError, safe_open
 from torch.utils._pytree import tree_leaves
 
 from glt.bench.variants import Runner
+from glt.compact.saved import KEY
 from glt.errors import GltError
-from glt.export import KEY, arguments, load
+from glt.export import arguments, load
 
 SUFFIXES = (".pt2", ".onnx")
 

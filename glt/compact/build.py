@@ -15,7 +15,7 @@ from glt.compact.exact import difference, tolerance
 from glt.compact.live import shrink
 from glt.compact.model import Compact, Line, Report
 from glt.compact.ops import Input, Linear, Opaque, Step
-from glt.compact.order import Program, fold, narrow_first, weights_first
+from glt.compact.order import Program, fold, in_place, narrow_first, weights_first
 from glt.compact.record import GIVEN, NotRecordable, Record, recorded
 from glt.compact.storage import choose, milliseconds
 from glt.errors import GltError
@@ -102,7 +102,7 @@ def _compacted(record: Record, data: Data, storage: str, narrow: bool, lines: li
     if narrow:
         narrow_first(program, _sparse(program, data.x))
         fold(program)
-    _in_place(program)
+    in_place(program)
     made = Compact(program.steps, program.output, record.operators, data.x.size(1))
     made.to(data.x.device)
     for step in made.steps:
@@ -132,15 +132,6 @@ def _sparse(program: Program, x: Tensor) -> bool:
 
 def _on_cpu(steps: list[Step]) -> list[Step]:
     return [step if isinstance(step, Opaque) else step.cpu() for step in steps]
-
-
-def _in_place(program: Program) -> None:
-    """Let steps write into what nobody else reads."""
-    for i, step in enumerate(program.steps):
-        if step.overwrites and step.inputs:
-            source = step.inputs[0]
-            fresh = not isinstance(program.steps[source], (Input, Opaque))
-            program.steps[i] = step.again(inplace=fresh and program.readers(source) == 1)
 
 
 def _alone(model: nn.Module, data: Data, why: str) -> tuple[Compact, list[Line]]:

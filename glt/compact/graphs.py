@@ -17,6 +17,7 @@ from glt.arrays import csr, row_pointers
 from glt.sparse import product
 
 Multiply = Callable[["Csr", Tensor], Tensor]
+How = Literal["gcn", "mean", "sum", "attention"]
 
 
 @dataclass
@@ -60,6 +61,11 @@ class Csr:
         ptr = row_pointers(target[sort], order.numel())
         return Csr(ptr, index[sort], self.values[sort], self.columns)
 
+    def dense(self) -> Tensor:
+        """As a dense matrix."""
+        out = self.values.new_zeros(self.ptr.size(0) - 1, self.columns)
+        return out.index_put_((self.target, self.index), self.values)
+
     @property
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         """(ptr, index, values)."""
@@ -74,6 +80,11 @@ class Csr:
     def entries(self) -> int:
         """Number of stored entries."""
         return self.index.numel()
+
+
+def columns_of(x: Tensor | Csr) -> int:
+    """Columns of a matrix, dense or sparse."""
+    return x.columns if isinstance(x, Csr) else x.size(1)
 
 
 def multiply(matrix: Csr, dense: Tensor) -> Tensor:
@@ -127,7 +138,7 @@ class Operator:
         scale: a number that multiplies all of it.
     """
 
-    how: Literal["gcn", "mean", "sum", "attention"]
+    how: How
     loops: float | None = None
     weighted: bool = False
     scale: float = 1.0

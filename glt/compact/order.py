@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from glt.compact.ops import Affine, Linear, Propagate, Step
+from glt.compact.ops import Affine, Input, Linear, Opaque, Propagate, Step
 
 Rewrite = Callable[["Program"], bool]
 
@@ -106,6 +106,15 @@ def fold(program: Program) -> None:
             program.steps[i] = step.again(scale=None)
             if shift is None:
                 _bypass(program, i, j)
+
+
+def in_place(program: Program) -> None:
+    """Let steps write into what nobody else reads."""
+    for i, step in enumerate(program.steps):
+        if step.overwrites and step.inputs:
+            source = step.inputs[0]
+            fresh = not isinstance(program.steps[source], (Input, Opaque))
+            program.steps[i] = step.again(inplace=fresh and program.readers(source) == 1)
 
 
 def _scaled(linear: Step, scale: Tensor | None, shift: Tensor | None) -> Step:

@@ -13,10 +13,10 @@ import torch
 from glt.compact.exact import difference, tolerance
 from glt.compact.graphs import Csr, Prepared
 from glt.compact.ops import Linear
+from glt.compact.ops.linear import FORMS
 from glt.compact.two_four import capable
 from glt.errors import GltError, unknown
 
-FORMS = ("dense", "csr", "2:4")
 CHOICES = ("auto", *FORMS)
 REPEATS = 5
 HOPELESS = 0.5

@@ -25,14 +25,13 @@ def logits(path):
         if kind == "input":
             out = t["x"] if "x" in t else matrix("x", header["read"])
         elif kind == "linear":
-            if "where" in own:  # 2:4: two values in every group of four columns; bits 0-1 and 2-3 say in which
-                place = torch.stack([own["where"] % 4, own["where"] // 4], dim=2).long()
-                two = own["values"].view(*own["where"].shape, 2)
-                weight = torch.zeros(*own["where"].shape, 4).scatter(2, place, two).flatten(1)
-                x = [x[0][:, own["take"]] if "take" in own else F.pad(x[0], (0, weight.size(1) - o["columns"]))]
+            if "bits" in own:  # one per entry, lowest first; the values of those that are set
+                bits = (own["bits"].unsqueeze(1) >> torch.arange(8)) % 2 == 1
+                kept = bits.flatten()[: step["width"] * o["columns"]].view(step["width"], o["columns"])
+                weight = torch.zeros(kept.shape, dtype=own["values"].dtype).masked_scatter(kept, own["values"])
             else:
                 weight = own["weight"] if "weight" in own else matrix(f"step/{i}", o["columns"]).to_dense()
-            out = x[0] @ (weight if o.get("transposed") else weight.t()) + own.get("bias", 0)
+            out = x[0] @ weight.t() + own.get("bias", 0)
         elif kind == "propagate":
             out = graph[o["graph"]] @ (x[0].to_dense() if x[0].is_sparse_csr else x[0])
         elif kind in ("attend", "attend_dots", "soft_mean"):

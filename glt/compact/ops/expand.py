@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
+from glt.compact.checks import need
 from glt.compact.graphs import Prepared
 from glt.compact.ops.base import Step, dense
 
@@ -15,6 +17,13 @@ class Expand(Step):
 
     kind = "expand"
     row: Tensor
+
+    def check(self, widths: Sequence[int], operators: int) -> None:
+        need(self._has("row", self.width) and len(widths) <= 1, f"expand has no row, or reads {list(widths)}")
+        if widths:
+            taken, put = self._places("take", widths[0]), self._places("put", self.width)
+            some = "take" in self._buffers or "put" in self._buffers
+            need(some and taken == put, f"expand takes {taken} channels and puts {put}")
 
     def run(self, graph: Prepared, *values: Any) -> Any:
         if values and "put" not in self._buffers:
