@@ -25,10 +25,13 @@ def export(compact: Compact, path: str | Path, graph: bool = True) -> Path:
 
     ``.safetensors``: tensors, and the steps as JSON in the header; :func:`load` reads it, and so does one function of
     plain torch (docs/compact.md). How the ticket sparsifies another graph is there too. ``.pt2``: a ``torch.export``
-    program of ``(x, operators, place, given)`` with the graph's own as ``example_inputs``, nodes and arcs of any
-    number. ``.onnx``: the same, where the operators exist, without the graph, whose nodes are never renumbered. In
-    these two, weights that are stored as 2:4 are dense, and a softmax by channel (GENConv) takes memory for arcs x
-    channels.
+    program of ``(x, operators, place, given)``, what :func:`arguments` gives, with the graph's own as
+    ``example_inputs``, for one or more nodes and any number of arcs. ``.onnx``: the same, where the operators exist,
+    without the graph, whose nodes are never renumbered. In these two, weights that are stored as 2:4 are dense, and a
+    softmax by channel (GENConv) takes memory for arcs x channels.
+
+    A model that is ``bound`` to its graph stays so: other graphs are refused from a ``.safetensors`` file, and graphs
+    of other sizes by the programs.
 
     Only safetensors never unpickles: ``torch.export.load`` does, so load a ``.pt2`` only from people you trust.
 

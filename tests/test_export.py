@@ -1,5 +1,6 @@
 """Files of compact models: read again bit by bit, by plain torch as well, and never unpickled."""
 
+import json
 import os
 import subprocess
 import sys
@@ -101,6 +102,46 @@ def test_a_torch_export_runs_on_its_graph_and_on_others(name, words, tmp_path):
     assert difference(run(*arguments(other)), other()) <= 1e-5
 
 
+def others(words):
+    """Graphs of any size: one node, nodes without an arc, one arc, features of the other density."""
+    for nodes in (1, 2, 22):
+        yield graph(words, seed=3).subgraph(torch.arange(nodes))
+    for arcs in (0, 1):
+        data = graph(words, seed=3)
+        data.edge_index = data.edge_index[:, :arcs]
+        yield data
+    yield graph(1.1 - words, seed=4)
+
+
+@pytest.mark.parametrize("arcs", [131, 0])
+@pytest.mark.parametrize(
+    ("name", "words"), [("sage", 0.1), ("sage", 1.0), ("attention", 0.1), ("every", 1.0), ("gcn", 0.1)]
+)
+def test_a_program_runs_on_graphs_of_any_size(name, words, arcs, tmp_path):
+    data = graph(words)
+    data.edge_index = data.edge_index[:, :arcs]
+    made = of(name, words).on(data)
+    program = torch.export.load(export(made, tmp_path / "it.pt2"))
+    run = program.module()
+    assert difference(run(*program.example_inputs[0]), made()) <= 1e-5
+    for other in others(words):
+        on = made.on(other)
+        assert difference(run(*arguments(on)), on()) <= 1e-5, str(other)
+
+
+@pytest.mark.parametrize("name", ["sage", "attention"])
+def test_an_onnx_file_runs_on_graphs_of_any_size(name, tmp_path):
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    made = of(name)
+    session = runtime.InferenceSession(str(export(made, tmp_path / "it.onnx")))
+    for other in others(0.1):
+        on = made.on(other)
+        given = [t for t in torch.utils._pytree.tree_leaves(arguments(on, renumbered=False)) if t is not None]
+        inputs = {slot.name: tensor.numpy() for slot, tensor in zip(session.get_inputs(), given, strict=True)}
+        assert difference(torch.from_numpy(session.run(None, inputs)[0]), on()) <= 1e-5, str(other)
+
+
 @pytest.mark.parametrize("name", ["gcn", "gat", "every"])
 def test_onnx(name, tmp_path):
     pytest.importorskip("onnxscript")
@@ -178,6 +219,28 @@ def test_what_belongs_to_one_graph_says_so_from_its_file_as_well(tmp_path):
     for call in (again, again.on):
         with pytest.raises(GltError, match="was recorded for one graph"):
             call(graph(seed=3).subgraph(torch.arange(20)))
+
+
+def test_a_program_of_what_belongs_to_one_graph_takes_no_other(tmp_path):
+    made = compact(Sized(), graph(), reorder=False)
+    mark = {"glt-compact": ""}
+    program = torch.export.load(export(made, tmp_path / "it.pt2"), extra_files=mark)
+    assert json.loads(mark["glt-compact"])["bound"] == made.bound != ""
+    run = program.module()
+    assert difference(run(*program.example_inputs[0]), made()) <= 1e-5
+    other = made.prepare(graph(seed=3).subgraph(torch.arange(20)))
+    made.ready = other
+    with pytest.raises(AssertionError, match="Guard failed"):
+        run(*arguments(made))
+
+
+def test_an_onnx_file_of_what_belongs_to_one_graph_says_so(tmp_path):
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    made = compact(Sized(), graph(), reorder=False)
+    session = runtime.InferenceSession(str(export(made, tmp_path / "it.onnx")))
+    assert json.loads(session.get_modelmeta().custom_metadata_map["glt-compact"])["bound"] == made.bound
+    assert all(type(size) is int for slot in session.get_inputs() for size in slot.shape)
 
 
 def test_a_step_reads_only_what_came_before(tmp_path):

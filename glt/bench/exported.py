@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch.utils._pytree import tree_leaves
 
 from glt.bench.variants import Runner
-from glt.compact.saved import KEY
+from glt.compact.programs import KEY
 from glt.errors import GltError
 from glt.export import arguments, load
 

@@ -45,8 +45,8 @@ class Csr:
     def target(self) -> Tensor:
         """The row of every entry, int64 [entries]."""
         marks = torch.zeros(self.index.size(0) + 1, dtype=torch.int64, device=self.ptr.device)
-        starts = self.ptr[1:-1]
-        return marks.scatter_add(0, starts, torch.ones_like(starts)).cumsum(0)[:-1]
+        ends = self.ptr[1:]
+        return marks.scatter_add(0, ends, torch.ones_like(ends)).cumsum(0)[:-1]
 
     def to(self, device: torch.device) -> Csr:
         """On another device."""

@@ -28,12 +28,12 @@ from glt.compact.graphs import Csr, Operator, Prepared, columns_of
 from glt.compact.model import Compact, Ready
 from glt.compact.ops import KINDS, Input, Opaque, Step
 from glt.compact.order import Program, in_place
+from glt.compact.programs import KEY
 from glt.errors import GltError
 from glt.files import atomic
 
 FORMAT = 3
 """The one that is written and read. 3: weights in their smallest form, and what a model is bound to."""
-KEY = "glt-compact"
 
 
 def write(compact: Compact, path: Path, graph: bool = True) -> None:
