@@ -535,6 +535,13 @@ def test_dense_features_are_aggregated_while_they_are_narrow(density, width):
     assert_same(made, model, data)
 
 
+def test_why_a_form_was_not_measured_is_said():
+    report = str(compact(masked(model_of("gcn"), 0.3), graph(0.1), reorder=False).report)
+    assert "dense (not measured: sparse features are multiplied with dense weights alone)" in report
+    report = str(compact(model_of("gcn"), graph(1.0), reorder=False).report)
+    assert "dense (csr not tried: 100% of it is there)" in report
+
+
 @pytest.mark.parametrize("storage", ["dense", "csr"])
 def test_weights_of_any_form_meet_features_of_any_density(storage):
     data, other = graph(), graph(seed=5)

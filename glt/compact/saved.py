@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -53,12 +53,12 @@ def serialised(compact: Compact, graph: bool = True) -> bytes:
         raise GltError(f"{alone[0]} was left alone and is not tensors: write a .pt2 file, or change the layer")
     if compact.bound and not graph:
         raise GltError(f"this model runs on its own graph alone (it uses {compact.bound}): write the graph as well")
-    written = [step.packed() for step in compact.steps]
+    tensors, options = written(compact.steps)
     header = {
         "format": FORMAT,
         "steps": [
-            {"kind": s.kind, "inputs": s.inputs, "width": s.width, "name": s.name, "options": options}
-            for s, (_, options) in zip(compact.steps, written, strict=True)
+            {"kind": s.kind, "inputs": s.inputs, "width": s.width, "name": s.name, "options": own}
+            for s, own in zip(compact.steps, options, strict=True)
         ],
         "output": compact.output,
         "operators": [asdict(operator) for operator in compact.operators],
@@ -67,7 +67,6 @@ def serialised(compact: Compact, graph: bool = True) -> bytes:
     }
     if is_dataclass(compact.sparsifier) and not isinstance(compact.sparsifier, type):
         header["sparsifier"] = asdict(compact.sparsifier)
-    tensors = {f"step/{i}/{k}": v for i, (own, _) in enumerate(written) for k, v in own.items()}
     if graph and compact.ready is not None:
         ready = compact.ready
         header["rows"], header["read"] = ready.graph.rows, columns_of(ready.x)
@@ -76,6 +75,13 @@ def serialised(compact: Compact, graph: bool = True) -> bytes:
         tensors |= {} if ready.place is None else {"place": ready.place}
     small = {k: _narrow(v).detach().cpu().contiguous().clone() for k, v in tensors.items()}
     return save(small, metadata={KEY: json.dumps(header, sort_keys=True)})
+
+
+def written(steps: Iterable[Step]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    """The steps' tensors by their names in a file, and each step's options there."""
+    packed = [step.packed() for step in steps]
+    tensors = {f"step/{i}/{k}": v for i, (own, _) in enumerate(packed) for k, v in own.items()}
+    return tensors, [options for _, options in packed]
 
 
 def load(path: str | Path) -> Compact:
