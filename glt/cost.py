@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 
 from glt.compact.graphs import Prepared
 from glt.compact.model import Compact
+from glt.compact.once import repeated
 from glt.compact.ops import Linear, Opaque, Step
 from glt.compact.record import NotRecordable, recorded
 from glt.compact.saved import serialised, written
@@ -135,13 +136,15 @@ def cost(ticket: Ticket, model: nn.Module, data: Data, **options: Any) -> Cost:
     graph = [x, data.edge_index]
     ready = [] if compact.ready is None else list(compact.ready.tensors())
     kept = [ticket.trained[k] for k in ticket.trained] if ticket.trained else []
-    stored = [t for t in written(compact.steps)[0].values() if t.is_floating_point()]
+    stored = written(compact.steps)[0]
+    again = repeated(stored)
+    numbers = [t for name, t in stored.items() if t.is_floating_point() and name not in again]
     alone = any(isinstance(step, Opaque) for step in compact.steps)
     sizes = {
         "dense": Size(sum(t.numel() for t in dense_state), _bytes(dense_state), _bytes([*dense_state, *graph])),
         "ticket": Size(parameters(ticket), _on_disk(ticket), _bytes([*kept, x, sub.edge_index])),
         "compact": Size(
-            sum(t.numel() for t in [*stored, *compact.parameters()]),
+            sum(t.numel() for t in [*numbers, *compact.parameters()]),
             None if alone else len(serialised(compact, graph=False)),
             _bytes([*compact.buffers(), *compact.parameters(), *ready]),
         ),

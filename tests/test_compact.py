@@ -277,6 +277,49 @@ def test_softmax_means_of_messages_far_apart(stretch):
     assert_same(compact(model, data, reorder=False), model, data)
 
 
+class Tied(nn.Module):
+    """One convolution, called three times."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.lift, self.conv, self.last = nn.Linear(FEATURES, 12), GCNConv(12, 12), nn.Linear(12, CLASSES)
+
+    def forward(self, x, edge_index):
+        x = self.lift(x)
+        for _ in range(3):
+            x = x + self.conv(x, edge_index).relu()
+        return self.last(x)
+
+
+@pytest.mark.parametrize(("density", "storage"), [(1.0, "dense"), (0.5, "csr")])
+def test_a_layer_that_is_called_again_is_held_once_and_reported_each_time(density, storage, tmp_path):
+    model, data = masked(Tied(), density), graph(1.0)
+    with torch.no_grad():
+        model.last.weight.fill_(1.0)  # all units are read, in the last call as well
+    made = compact(model, data, storage=storage, reorder=False)
+    assert_same(made, model, data)
+    lines = [line for line in made.report.lines if line.name == "conv.lin.weight"]
+    assert len(lines) == 3 and all(line.after == (12, 12) and line.storage == storage for line in lines)
+    again = load(export(made, tmp_path / "it.safetensors"))
+    assert torch.equal(again(), made())
+    for one in (made, again):
+        held = sum(b.numel() for b in one.buffers() if b.is_floating_point())
+        assert held <= sum(p.numel() for p in model.parameters())
+
+
+def test_a_call_that_is_in_vain_is_removed_and_the_other_one_stays():
+    class Late(Tied):
+        def forward(self, x, edge_index):
+            first = self.conv(self.lift(x), edge_index).relu()
+            return self.last(first) + torch.zeros(CLASSES) * self.last(self.conv(first, edge_index))
+
+    made = compact(Late(), graph(1.0), reorder=False)
+    lines = [line for line in made.report.lines if line.name == "conv.lin.weight"]
+    assert [line.storage for line in lines] == ["dense", "removed"]
+    assert_same(made, Late(), graph(1.0))
+
+
 def test_what_softmax_does_not_see_of_queries_and_keys_goes():
     """A key that is constant, or a query that is 0, is the same for all arcs into a node; a head without is a mean."""
     conv, data = TransformerConv(FEATURES, 4, heads=2, root_weight=False), graph(1.0)

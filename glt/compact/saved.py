@@ -26,6 +26,7 @@ from glt.compact.checks import (
 )
 from glt.compact.graphs import Csr, Operator, Prepared, columns_of
 from glt.compact.model import Compact, Ready
+from glt.compact.once import repeated, share
 from glt.compact.ops import KINDS, Input, Opaque, Step
 from glt.compact.order import Program, in_place
 from glt.compact.programs import KEY
@@ -33,7 +34,7 @@ from glt.errors import GltError
 from glt.files import atomic
 
 FORMAT = 3
-"""The one that is written and read. 3: weights in their smallest form, and what a model is bound to."""
+"""The one that is written and read. 3: weights in their smallest form and once, and what a model is bound to."""
 
 
 def write(compact: Compact, path: Path, graph: bool = True) -> None:
@@ -54,7 +55,7 @@ def serialised(compact: Compact, graph: bool = True) -> bytes:
     if compact.bound and not graph:
         raise GltError(f"this model runs on its own graph alone (it uses {compact.bound}): write the graph as well")
     tensors, options = written(compact.steps)
-    header = {
+    header: dict[str, Any] = {
         "format": FORMAT,
         "steps": [
             {"kind": s.kind, "inputs": s.inputs, "width": s.width, "name": s.name, "options": own}
@@ -74,7 +75,10 @@ def serialised(compact: Compact, graph: bool = True) -> bytes:
         tensors |= {f"x/{k}": v for k, v in _named(ready.x).items()} if isinstance(ready.x, Csr) else {"x": ready.x}
         tensors |= {} if ready.place is None else {"place": ready.place}
     small = {k: _narrow(v).detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    return save(small, metadata={KEY: json.dumps(header, sort_keys=True)})
+    header["same"] = repeated(small)
+    return save(
+        {k: v for k, v in small.items() if k not in header["same"]}, metadata={KEY: json.dumps(header, sort_keys=True)}
+    )
 
 
 def written(steps: Iterable[Step]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
@@ -113,6 +117,7 @@ def load(path: str | Path) -> Compact:
 
 
 def _assembled(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Compact:
+    tensors = {**tensors, **{name: tensors[other] for name, other in header["same"].items()}}
     check_tensors(tensors)
     operators = [Operator(**operator) for operator in header["operators"]]
     for operator in operators:
@@ -128,6 +133,7 @@ def _assembled(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Comp
     need(is_whole(header["output"], 0, len(steps)), f"there is no output {header['output']!r}")
     program = Program(steps, header["output"])
     in_place(program)
+    share(program.steps)
     compact = Compact(program.steps, program.output, operators, features)
     compact.bound = bound
     compact.sparsifier = _sparsifier(header["sparsifier"]) if "sparsifier" in header else None

@@ -11,6 +11,7 @@ def logits(path):
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["glt-compact"])
         t = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    t |= {name: t[other] for name, other in header["same"].items()}  # equal tensors are there once
 
     def matrix(at, columns):
         ptr, index, values = (t[f"{at}/{k}"] for k in ("ptr", "index", "values"))
