@@ -38,7 +38,7 @@ class Every(nn.Module):
         return F.normalize(self.first(self.soft(x, edge_index), x, edge_index))
 
 
-def of(name, words=0.1, **options):
+def of(name, words=0.1, dtype=torch.float32, **options):
     if name == "attention":
         model = model_of("gat", layers=1, hidden=4, heads=1)
     elif name == "every":
@@ -46,7 +46,9 @@ def of(name, words=0.1, **options):
         model = Every()
     else:
         model = Custom(GCNConv) if name == "custom" else model_of(name, layers=3, residual=True)
-    return compact(masked(model, 0.2), graph(words), **options)
+    data = graph(words)
+    data.x = data.x.to(dtype)
+    return compact(masked(model, 0.2).to(dtype), data, **options)
 
 
 @pytest.mark.parametrize(("words", "storage", "reorder"), [(0.1, "csr", True), (1.0, "dense", False)])
@@ -76,14 +78,16 @@ def test_plain_torch_reads_them_where_there_is_no_glt(tmp_path):
     """As the README says: the reference in a process of its own, which cannot import glt or PyG."""
     for name in MODELS:
         words, storage = (0.1, "csr") if name in ("gcn", "sage", "mlp", "gcnii") else (1.0, "dense")
-        made = of(name, words, storage=storage, reorder=words < 1)
-        export(made, tmp_path / f"{name}.safetensors")
-        torch.save(made(), tmp_path / f"{name}.logits")
+        for dtype in (torch.float32, torch.float64):
+            made = of(name, words, dtype, storage=storage, reorder=words < 1)
+            export(made, tmp_path / f"{name}-{dtype}.safetensors")
+            torch.save(made(), tmp_path / f"{name}-{dtype}.logits")
     code = (
         "import sys, glob; sys.modules['glt'] = sys.modules['torch_geometric'] = None\n"
         "import torch\nfrom compact_model import logits\n"
         "for path in glob.glob('*.safetensors'):\n"
         "    want = torch.load(path.replace('safetensors', 'logits'), weights_only=True)\n"
+        "    assert logits(path).dtype == want.dtype, path\n"
         "    assert float((logits(path) - want).abs().max()) <= 1e-5 * float(want.abs().max()), path\n"
         "print('fine')"
     )
