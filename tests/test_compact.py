@@ -320,6 +320,21 @@ def test_a_call_that_is_in_vain_is_removed_and_the_other_one_stays():
     assert_same(made, Late(), graph(1.0))
 
 
+@pytest.mark.parametrize("gone", [0, 1])
+def test_an_operator_that_no_step_reads_is_not_made(gone):
+    parts = [(SAGEConv(FEATURES, 8), "x, edge_index -> x"), (GCNConv(8, CLASSES), "x, edge_index -> x")]
+    model, data = Sequential("x, edge_index", parts), graph(1.0)
+    with torch.no_grad():
+        layer = model[0].lin_l if gone == 0 else model[1].lin
+        layer.weight.zero_()
+        if gone == 0:
+            layer.bias.zero_()
+    made = compact(model, data, reorder=False)
+    assert [operator.how for operator in made.operators] == (["gcn"] if gone == 0 else [])
+    assert len(made.ready.graph.operators) == 1 - gone
+    assert_same(made, model, data)
+
+
 def test_what_softmax_does_not_see_of_queries_and_keys_goes():
     """A key that is constant, or a query that is 0, is the same for all arcs into a node; a head without is a mean."""
     conv, data = TransformerConv(FEATURES, 4, heads=2, root_weight=False), graph(1.0)

@@ -16,7 +16,7 @@ from glt.compact.live import shrink
 from glt.compact.model import Compact, Line, Report
 from glt.compact.once import share
 from glt.compact.ops import Input, Linear, Opaque, Step
-from glt.compact.order import Program, fold, in_place, narrow_first, weights_first
+from glt.compact.order import Program, fold, in_place, narrow_first, used, weights_first
 from glt.compact.record import GIVEN, NotRecordable, Record, recorded
 from glt.compact.storage import choose, milliseconds
 from glt.errors import GltError
@@ -104,7 +104,8 @@ def _compacted(record: Record, data: Data, storage: str, narrow: bool, lines: li
         narrow_first(program, _sparse(program, data.x))
         fold(program)
     in_place(program)
-    made = Compact(program.steps, program.output, record.operators, data.x.size(1))
+    operators = used(program, record.operators)
+    made = Compact(program.steps, program.output, operators, data.x.size(1))
     made.to(data.x.device)
     for step in made.steps:
         if not isinstance(step, Opaque):  # constants were computed in single precision

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
+from glt.compact.graphs import Operator
 from glt.compact.ops import Affine, Input, Linear, Opaque, Propagate, Step
 
 Rewrite = Callable[["Program"], bool]
@@ -106,6 +107,16 @@ def fold(program: Program) -> None:
             program.steps[i] = step.again(scale=None)
             if shift is None:
                 _bypass(program, i, j)
+
+
+def used(program: Program, operators: Sequence[Operator]) -> list[Operator]:
+    """The graph operators that a step still reads; steps refer to them by their new numbers."""
+    numbers = [step.options.get("graph") for step in program.steps]
+    kept = sorted({number for number in numbers if number is not None})
+    for i, number in enumerate(numbers):
+        if number is not None:
+            program.steps[i] = program.steps[i].again(graph=kept.index(number))
+    return [operators[number] for number in kept]
 
 
 def in_place(program: Program) -> None:
