@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 from test_backbones import FEATURES, graph
 from test_export import of
 
+from glt.compact.graphs import Prepared
+from glt.compact.ops import Expand
 from glt.errors import GltError
 from glt.export import export, load
 
@@ -134,3 +136,10 @@ def test_steps_from_a_file_write_into_nothing_that_is_read_again(tmp_path):
     save_file(tensors, tmp_path / "changed.safetensors", metadata={KEY: json.dumps(header)})
     made = load(tmp_path / "changed.safetensors")
     assert torch.equal(made(), made()) and torch.equal(made(), load(tmp_path / "it.safetensors")())
+
+
+def test_constants_of_one_node_are_not_written_over():
+    row = Expand((), 2, "constants", {"row": torch.tensor([-1.0, 2.0])})
+    value = row.run(Prepared(1, []))
+    value.add_(1.0)
+    assert row.row.tolist() == [-1.0, 2.0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from glt.compact.checks import need
@@ -30,7 +31,7 @@ class Expand(Step):
             return dense(values[0]).index_select(1, self.get_buffer("take"))
         full = self.row.expand(graph.rows, -1)
         if not values:
-            return full.contiguous()
+            return full.clone(memory_format=torch.contiguous_format)  # which a reader may write into
         x = dense(values[0])
         x = x.index_select(1, self.get_buffer("take")) if "take" in self._buffers else x
         return full.index_copy(1, self.get_buffer("put"), x)
