@@ -78,6 +78,7 @@ SEARCHES = {
 }
 """WD-GLT to level 5 alone: an epoch of it compares all pairs of nodes."""
 
+GRANULARITIES = {"unit": "unit", "feature": "feature", "block": "{name: block, size: 16}"}
 STRUCTURED = {
     f"teddy-{granularity}-{teacher}-cora-gcn": (
         "teddy-cora-gcn",
@@ -86,11 +87,7 @@ STRUCTURED = {
         *SAME,
     )
     for teacher in ("held-out", "alone")
-    for granularity, spec in {
-        "unit": "unit",
-        "feature": "feature",
-        "block": "{name: block, size: 16}",
-    }.items()
+    for granularity, spec in GRANULARITIES.items()
 }
 """What goes as a whole; beside single weights, which are ``teddy-held-out-cora-gcn`` and ``teddy-alone-cora-gcn``."""
 
@@ -98,7 +95,7 @@ STRUCTURED = {
 def compared(method: str, teacher: str, dataset: str, backbone: str) -> str:
     """Name of the configuration."""
     name = f"{method}-{teacher}-{dataset}-{backbone}"
-    return name if name in COMPARED or name in SEARCHES else f"{method}-{dataset}-{backbone}"
+    return name if name in COMPARED | SEARCHES | STRUCTURED else f"{method}-{dataset}-{backbone}"
 
 
 @functools.cache

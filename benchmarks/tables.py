@@ -17,6 +17,7 @@ import click
 import compared
 from accuracy import PLACES, TABLE, experiments
 from found import Found
+from granularities import granularities
 from large import batches, gpu
 from latencies import latency, levels, plot_latency, tradeoff
 from plots import plot_methods
@@ -215,6 +216,7 @@ COMPARISONS: dict[str, Callable[[Found], str]] = {
     "methods": compared.summary,
     "gains": compared.gains,
     "searches": compared.searches,
+    "granularities": granularities,
     "tradeoff": lambda found: tradeoff(found, records_of("latency.jsonl"), f"benchmarks/results/{LATENCY}"),
 }
 DETAILS: dict[str, Callable[[Found], str]] = {
