@@ -167,7 +167,7 @@ def test_what_is_missing_and_what_failed_is_said():
         "controls. "
         "Failed: Cora, GCN, IMP, TEDDY's edges (all nodes): 1 seed(s)."
     )
-    assert "Cora, GAT: everything." in compared.missing(found)
+    assert "Cora, GAT-128: everything." in compared.missing(found)
     mended = Found([failed, {**failed, "status": "ok"}])
     assert "Failed" not in compared.missing(mended, [CORA])
 
