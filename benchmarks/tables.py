@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import board
 import click
 import compared
 from accuracy import PLACES, TABLE, experiments
@@ -30,6 +31,7 @@ from glt.tables import COLUMNS, cells, markdown
 
 HERE = Path(__file__).resolve().parent
 LATENCY = "latency.png"
+BOARD = "board.png"
 DOCUMENTS = (HERE.parent / "README.md", HERE / "RESULTS.md", HERE / "SPEED.md")
 
 
@@ -217,6 +219,7 @@ COMPARISONS: dict[str, Callable[[Found], str]] = {
     "gains": compared.gains,
     "searches": compared.searches,
     "granularities": granularities,
+    "board": lambda _: board.ranking(board.rows()),
     "tradeoff": lambda found: tradeoff(found, records_of("latency.jsonl"), f"benchmarks/results/{LATENCY}"),
 }
 DETAILS: dict[str, Callable[[Found], str]] = {
@@ -275,6 +278,7 @@ def main(check: bool) -> None:
             temporary.write_text(text, encoding="utf-8")
     for place in PLACES:
         plot_methods(HERE / "results" / f"{'-'.join(place)}.png", found, place)
+    board.plot(HERE / "results" / BOARD, board.rows())
     plot_latency(HERE / "results" / LATENCY, found, records_of("latency.jsonl"))
 
 
