@@ -55,12 +55,12 @@ TEACHERS = {
 BACKBONES = {
     "gcn": ("gcn", ()),
     "gcn-128": ("gcn", ("backbone.hidden=128",)),
-    "gin": ("gin", ()),
-    "gat": ("gat", ()),
+    "gin-128": ("gin", ("backbone.hidden=128",)),
+    "gat-128": ("gat", ("backbone.hidden=128",)),
 }
 """Whose files of configs/, and how wide; 512 unless said."""
-PLACES = [("cora", "gcn"), ("citeseer", "gcn"), ("pubmed", "gcn-128"), ("cora", "gin"), ("cora", "gat")]
-"""PubMed narrower than published: 15 searches of 21 trainings each take a quarter of the time."""
+PLACES = [("cora", "gcn"), ("citeseer", "gcn"), ("pubmed", "gcn-128"), ("cora", "gin-128"), ("cora", "gat-128")]
+"""Some narrower than published: thirty searches of 21 trainings each take a quarter of the time."""
 SAME = ("schedule.weight_rate=0.1", "schedule.levels=[5,10,15,20]")
 COMPARED = {
     f"{method}-{teacher}-{dataset}-{backbone}": (f"{base}-{dataset}-{kind}", *width, *changes, *overrides, *SAME)
@@ -78,6 +78,7 @@ SEARCHES = {
 }
 """WD-GLT to level 5 alone: an epoch of it compares all pairs of nodes."""
 
+GRANULARITIES = {"unit": "unit", "feature": "feature", "block": "{name: block, size: 16}"}
 STRUCTURED = {
     f"teddy-{granularity}-{teacher}-cora-gcn": (
         "teddy-cora-gcn",
@@ -86,11 +87,7 @@ STRUCTURED = {
         *SAME,
     )
     for teacher in ("held-out", "alone")
-    for granularity, spec in {
-        "unit": "unit",
-        "feature": "feature",
-        "block": "{name: block, size: 16}",
-    }.items()
+    for granularity, spec in GRANULARITIES.items()
 }
 """What goes as a whole; beside single weights, which are ``teddy-held-out-cora-gcn`` and ``teddy-alone-cora-gcn``."""
 
@@ -98,7 +95,7 @@ STRUCTURED = {
 def compared(method: str, teacher: str, dataset: str, backbone: str) -> str:
     """Name of the configuration."""
     name = f"{method}-{teacher}-{dataset}-{backbone}"
-    return name if name in COMPARED or name in SEARCHES else f"{method}-{dataset}-{backbone}"
+    return name if name in COMPARED | SEARCHES | STRUCTURED else f"{method}-{dataset}-{backbone}"
 
 
 @functools.cache

@@ -13,10 +13,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import board
 import click
 import compared
 from accuracy import PLACES, TABLE, experiments
 from found import Found
+from granularities import granularities
 from large import batches, gpu
 from latencies import latency, levels, plot_latency, tradeoff
 from plots import plot_methods
@@ -29,6 +31,7 @@ from glt.tables import COLUMNS, cells, markdown
 
 HERE = Path(__file__).resolve().parent
 LATENCY = "latency.png"
+BOARD = "board.png"
 DOCUMENTS = (HERE.parent / "README.md", HERE / "RESULTS.md", HERE / "SPEED.md")
 
 
@@ -215,6 +218,8 @@ COMPARISONS: dict[str, Callable[[Found], str]] = {
     "methods": compared.summary,
     "gains": compared.gains,
     "searches": compared.searches,
+    "granularities": granularities,
+    "board": lambda _: board.ranking(board.rows()),
     "tradeoff": lambda found: tradeoff(found, records_of("latency.jsonl"), f"benchmarks/results/{LATENCY}"),
 }
 DETAILS: dict[str, Callable[[Found], str]] = {
@@ -273,6 +278,7 @@ def main(check: bool) -> None:
             temporary.write_text(text, encoding="utf-8")
     for place in PLACES:
         plot_methods(HERE / "results" / f"{'-'.join(place)}.png", found, place)
+    board.plot(HERE / "results" / BOARD, board.rows())
     plot_latency(HERE / "results" / LATENCY, found, records_of("latency.jsonl"))
 
 

@@ -14,8 +14,10 @@ BACKBONES = {
     "gcn": "GCN",
     "gcn-128": "GCN-128",
     "gin": "GIN",
+    "gin-128": "GIN-128",
     "gin-1": "GIN, 1-layer MLP",
     "gat": "GAT",
+    "gat-128": "GAT-128",
     "sage": "SAGE",
 }
 SEEDS = 5
