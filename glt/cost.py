@@ -14,10 +14,11 @@ from torch_geometric.data import Data
 
 from glt.compact.graphs import Prepared
 from glt.compact.model import Compact
+from glt.compact.once import repeated
 from glt.compact.ops import Linear, Opaque, Step
 from glt.compact.record import NotRecordable, recorded
+from glt.compact.saved import serialised, written
 from glt.errors import GltError
-from glt.export import serialised
 from glt.forward import arguments_of
 from glt.measured import parameters
 from glt.ticket import Ticket
@@ -47,7 +48,7 @@ class Size:
     """Bytes and numbers of one form of the model.
 
     Attributes:
-        parameters: weights and biases that are stored.
+        parameters: weights and biases that are stored; of ``compact``, that its file would hold, so no zeros.
         disk: bytes of its file: the dense state dict; the ticket as it is saved without initial weights where that is
             possible; the compact model without the graph. None where it has no file.
         memory: bytes of weights, features and graph as they are computed with.
@@ -135,13 +136,15 @@ def cost(ticket: Ticket, model: nn.Module, data: Data, **options: Any) -> Cost:
     graph = [x, data.edge_index]
     ready = [] if compact.ready is None else list(compact.ready.tensors())
     kept = [ticket.trained[k] for k in ticket.trained] if ticket.trained else []
-    steps = [t for t in compact.buffers() if t.is_floating_point()]
+    stored = written(compact.steps)[0]
+    again = repeated(stored)
+    numbers = [t for name, t in stored.items() if t.is_floating_point() and name not in again]
     alone = any(isinstance(step, Opaque) for step in compact.steps)
     sizes = {
         "dense": Size(sum(t.numel() for t in dense_state), _bytes(dense_state), _bytes([*dense_state, *graph])),
         "ticket": Size(parameters(ticket), _on_disk(ticket), _bytes([*kept, x, sub.edge_index])),
         "compact": Size(
-            sum(t.numel() for t in [*steps, *compact.parameters()]),
+            sum(t.numel() for t in [*numbers, *compact.parameters()]),
             None if alone else len(serialised(compact, graph=False)),
             _bytes([*compact.buffers(), *compact.parameters(), *ready]),
         ),

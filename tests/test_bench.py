@@ -2,11 +2,15 @@
 
 import importlib.util
 import json
+import logging
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from test_cli import made, one_line, ticket  # noqa: F401 - fixtures
+from torch.utils._pytree import tree_leaves
 
 from glt.arrays import csr
 from glt.bench import torch_pruning
@@ -17,6 +21,7 @@ from glt.bench.run import alone, bench
 from glt.bench.variants import Case, Runner, Unsupported, variants
 from glt.builtin import data_of, model_of
 from glt.errors import GltError
+from glt.export import arguments
 from glt.ticket import Ticket
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -167,6 +172,62 @@ def test_a_file_for_another_device_is_one_line(main, ticket, suffix, message, wo
         main("export", ticket, "-o", path, "--storage", "dense", "--no-reorder")
     with pytest.raises(GltError, match=message):
         reloaded(path, device="cuda")
+
+
+def broken(main, ticket, suffix, how):  # noqa: F811
+    """A file of that suffix that is cut off, or nothing of the kind."""
+    main("export", ticket, "-o", f"model.{suffix}", "--storage", "dense", "--no-reorder")
+    path = Path(f"bad.{suffix}")
+    content = Path(f"model.{suffix}").read_bytes()
+    path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "text": b"nope"}[how])
+    return path
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "text"])
+def test_a_broken_program_is_one_line(main, ticket, how, caplog):  # noqa: F811
+    path = broken(main, ticket, "pt2", how)
+    logging.getLogger("torch.export").addHandler(caplog.handler)
+    code, _, err = main("bench", ticket, path, "--passes", "1")
+    logging.getLogger("torch.export").removeHandler(caplog.handler)
+    assert code == 2 and "bad.pt2 is not a readable torch.export program" in one_line(err)
+    assert not [r for r in caplog.records if r.name == "torch.export"], "torch logs tracebacks as warnings"
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "text"])
+def test_a_broken_onnx_file_is_one_line(main, ticket, how):  # noqa: F811
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    path = broken(main, ticket, "onnx", how)
+    code, _, err = main("bench", ticket, path, "--passes", "1")
+    assert code == 2 and "bad.onnx is not a readable ONNX model" in one_line(err)
+
+
+class Broken:
+    """onnxruntime where nothing works."""
+
+    def __init__(self, *_, **__):
+        if Broken.when == "read":
+            raise ValueError("broken\nfile")
+
+    SessionOptions = type("SessionOptions", (), {})
+    InferenceSession = property(lambda self: type(self))
+
+    def get_inputs(self):
+        return [SimpleNamespace(name=str(i)) for i in range(Broken.inputs)]
+
+    def run(self, *_):
+        raise ValueError("another\nshape")
+
+
+@pytest.mark.parametrize(("when", "message"), [("read", "not a readable ONNX model"), ("run", "another ticket's?")])
+def test_an_onnx_file_that_fails_is_one_line(case, when, message, workplace, monkeypatch):
+    Broken.when, Broken.inputs = "", len(tree_leaves(arguments(case.compact, renumbered=False)[:2]))
+    monkeypatch.setitem(sys.modules, "onnxruntime", Broken())
+    Broken.when = when
+    (workplace / "it.onnx").touch()
+    with pytest.raises(GltError, match=message) as error:
+        reloaded(workplace / "it.onnx", case.compact).call()
+    assert "\n" not in str(error.value)
 
 
 def test_mistakes_are_one_line(main, ticket):  # noqa: F811

@@ -41,6 +41,6 @@ def test_a_missing_ticket_is_one_line(main, command):
     assert code == 2 and "there is no ticket" in one_line(err)
 
 
-def test_an_unknown_suffix_is_one_line(main, ticket):  # noqa: F811
-    code, _, err = main("export", ticket, "-o", "model.pkl")
+def test_a_name_that_cannot_be_written_is_refused_before_anything_is_read(main):
+    code, _, err = main("export", "nowhere.safetensors", "-o", "model.pkl")
     assert code == 2 and "known: .safetensors, .pt2, .onnx" in one_line(err)

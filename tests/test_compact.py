@@ -277,6 +277,64 @@ def test_softmax_means_of_messages_far_apart(stretch):
     assert_same(compact(model, data, reorder=False), model, data)
 
 
+class Tied(nn.Module):
+    """One convolution, called three times."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.lift, self.conv, self.last = nn.Linear(FEATURES, 12), GCNConv(12, 12), nn.Linear(12, CLASSES)
+
+    def forward(self, x, edge_index):
+        x = self.lift(x)
+        for _ in range(3):
+            x = x + self.conv(x, edge_index).relu()
+        return self.last(x)
+
+
+@pytest.mark.parametrize(("density", "storage"), [(1.0, "dense"), (0.5, "csr")])
+def test_a_layer_that_is_called_again_is_held_once_and_reported_each_time(density, storage, tmp_path):
+    model, data = masked(Tied(), density), graph(1.0)
+    with torch.no_grad():
+        model.last.weight.fill_(1.0)  # all units are read, in the last call as well
+    made = compact(model, data, storage=storage, reorder=False)
+    assert_same(made, model, data)
+    lines = [line for line in made.report.lines if line.name == "conv.lin.weight"]
+    assert len(lines) == 3 and all(line.after == (12, 12) and line.storage == storage for line in lines)
+    again = load(export(made, tmp_path / "it.safetensors"))
+    assert torch.equal(again(), made())
+    for one in (made, again):
+        held = sum(b.numel() for b in one.buffers() if b.is_floating_point())
+        assert held <= sum(p.numel() for p in model.parameters())
+
+
+def test_a_call_that_is_in_vain_is_removed_and_the_other_one_stays():
+    class Late(Tied):
+        def forward(self, x, edge_index):
+            first = self.conv(self.lift(x), edge_index).relu()
+            return self.last(first) + torch.zeros(CLASSES) * self.last(self.conv(first, edge_index))
+
+    made = compact(Late(), graph(1.0), reorder=False)
+    lines = [line for line in made.report.lines if line.name == "conv.lin.weight"]
+    assert [line.storage for line in lines] == ["dense", "removed"]
+    assert_same(made, Late(), graph(1.0))
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_an_operator_that_no_step_reads_is_not_made(gone):
+    parts = [(SAGEConv(FEATURES, 8), "x, edge_index -> x"), (GCNConv(8, CLASSES), "x, edge_index -> x")]
+    model, data = Sequential("x, edge_index", parts), graph(1.0)
+    with torch.no_grad():
+        layer = model[0].lin_l if gone == 0 else model[1].lin
+        layer.weight.zero_()
+        if gone == 0:
+            layer.bias.zero_()
+    made = compact(model, data, reorder=False)
+    assert [operator.how for operator in made.operators] == (["gcn"] if gone == 0 else [])
+    assert len(made.ready.graph.operators) == 1 - gone
+    assert_same(made, model, data)
+
+
 def test_what_softmax_does_not_see_of_queries_and_keys_goes():
     """A key that is constant, or a query that is 0, is the same for all arcs into a node; a head without is a mean."""
     conv, data = TransformerConv(FEATURES, 4, heads=2, root_weight=False), graph(1.0)
@@ -533,6 +591,13 @@ def test_dense_features_are_aggregated_while_they_are_narrow(density, width):
     made = compact(model, data, reorder=False)
     assert next(s.width for s in made.steps if s.kind == "propagate") == width
     assert_same(made, model, data)
+
+
+def test_why_a_form_was_not_measured_is_said():
+    report = str(compact(masked(model_of("gcn"), 0.3), graph(0.1), reorder=False).report)
+    assert "dense (not measured: sparse features are multiplied with dense weights alone)" in report
+    report = str(compact(model_of("gcn"), graph(1.0), reorder=False).report)
+    assert "dense (csr not tried: 100% of it is there)" in report
 
 
 @pytest.mark.parametrize("storage", ["dense", "csr"])

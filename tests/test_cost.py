@@ -108,7 +108,7 @@ def test_ticket_numbers_follow_the_formula(data):
     assert result.total("dense", "propagation") == (data.num_edges + data.num_nodes) * (16 + 4)
     assert result.sizes["dense"].parameters == sum(p.numel() for p in model.parameters())
     assert result.sizes["ticket"].parameters == sum(kept) + 16 + 4
-    assert result.sizes["compact"].parameters <= result.sizes["dense"].parameters
+    assert result.sizes["compact"].parameters <= result.sizes["ticket"].parameters
     assert result.total("compact") <= result.total("dense")
     assert "nnz(W) x nodes" in str(result) and "compact" in str(result).splitlines()[0]
     assert json.loads(json.dumps(result.tree()))["macs"]["ticket"]["weights"] == sum(kept) * data.num_nodes
@@ -160,6 +160,23 @@ def test_another_torch_that_draws_otherwise_is_told(seeded, tmp_path, monkeypatc
     monkeypatch.setattr("glt.initial._made", lambda *_: {k: v + 1 for k, v in seeded.initial.items()})
     with pytest.raises(glt.GltError, match="seed 3 gives other ones here"):
         Ticket.load(tmp_path / "it.safetensors")
+
+
+@pytest.mark.parametrize(("hidden", "sparsity"), [(256, 0.9), (16, 0.67)])
+@pytest.mark.parametrize("words", [0.02, 1.0])
+def test_a_compact_file_of_single_weights_is_about_as_small_as_the_ticket(hidden, sparsity, words):
+    """Also where they are multiplied as dense ones, as sparse features are."""
+    torch.manual_seed(0)
+    data = build("datasets", CSBM)()
+    data.x = torch.randn(120, 600) * (torch.rand(120, 600) < words)
+    model = build("backbones", {"name": "gcn", "hidden": hidden})(600, 4)
+    ticket = glt.find(model, data, 0.4, sparsity, strategy="random", recipe=glt.Recipe(epochs=1))
+    sizes = cost(ticket, model, data).sizes
+    kept = sum(int(mask.sum()) for mask in ticket.weight_masks.values())
+    bits = sum(mask.numel() for mask in ticket.weight_masks.values()) / 8
+    assert sizes["compact"].disk <= 4 * kept + bits + 7000, "header, biases, and which features are read"
+    assert sizes["compact"].disk < 0.5 * sizes["dense"].disk
+    assert kept <= sizes["compact"].parameters <= kept + hidden + 4
 
 
 def test_a_ticket_as_large_as_arxivs_is_small(tmp_path):

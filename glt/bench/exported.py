@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,13 @@ from safetensors import SafetensorError, safe_open
 from torch.utils._pytree import tree_leaves
 
 from glt.bench.variants import Runner
+from glt.compact.programs import KEY
 from glt.errors import GltError
-from glt.export import KEY, arguments, load
+from glt.export import arguments, load
 
 SUFFIXES = (".pt2", ".onnx")
+FATAL = 4
+"""Of onnxruntime's levels, the highest: it logs, and raises, what goes wrong."""
 
 
 def is_exported(path: Path) -> bool:
@@ -56,7 +62,8 @@ def reloaded(path: Path, compact: Any = None, device: str = "cpu") -> Runner:
 
 def _program(path: Path, device: str) -> Runner:
     try:
-        program = torch.export.load(str(path))
+        with _quiet("torch.export"):
+            program = torch.export.load(str(path))
     except Exception as error:
         raise GltError(f"{path} is not a readable torch.export program: {type(error).__name__}") from None
     if program.example_inputs is None:
@@ -77,10 +84,37 @@ def _onnx(path: Path, compact: Any) -> Runner:
         raise GltError(f"{path} holds no graph: name the ticket it was exported from before it")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = FATAL
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise GltError(f"{path} is not a readable ONNX model: {type(error).__name__}") from None
     tensors = [leaf.numpy() for leaf in tree_leaves(arguments(compact, renumbered=False)) if leaf is not None]
     names = [i.name for i in session.get_inputs()]
     if len(names) != len(tensors):
         raise GltError(f"{path} takes {len(names)} tensors, this ticket's graph is {len(tensors)}: another ticket's?")
     given = dict(zip(names, tensors, strict=True))
-    return Runner(lambda: torch.from_numpy(session.run(None, given)[0]), None)
+
+    def call() -> torch.Tensor:
+        try:
+            return torch.from_numpy(session.run(None, given)[0])
+        except Exception as error:
+            reason = f"{type(error).__name__}: another ticket's?"
+            raise GltError(f"{path} does not run on this ticket's graph: {reason}") from None
+
+    return Runner(call, None)
+
+
+@contextmanager
+def _quiet(logger: str) -> Iterator[None]:
+    """Nothing is logged there within the block: what is wrong with a file is said in one line."""
+    log = logging.getLogger(logger)
+    log.addFilter(_nothing)
+    try:
+        yield
+    finally:
+        log.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False

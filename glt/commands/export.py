@@ -39,9 +39,11 @@ def export(
     trust; .safetensors never does.
     """
     from glt.builtin import data_of, model_of
+    from glt.export import check_suffix
     from glt.export import export as write
     from glt.ticket import Ticket
 
+    check_suffix(output)
     use(device, threads)
     loaded = Ticket.load(ticket)
     data = data_of(loaded, root).to(device)

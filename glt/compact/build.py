@@ -14,8 +14,9 @@ from torch_geometric.utils import subgraph
 from glt.compact.exact import difference, tolerance
 from glt.compact.live import shrink
 from glt.compact.model import Compact, Line, Report
+from glt.compact.once import share
 from glt.compact.ops import Input, Linear, Opaque, Step
-from glt.compact.order import Program, fold, narrow_first, weights_first
+from glt.compact.order import Program, fold, in_place, narrow_first, used, weights_first
 from glt.compact.record import GIVEN, NotRecordable, Record, recorded
 from glt.compact.storage import choose, milliseconds
 from glt.errors import GltError
@@ -93,7 +94,7 @@ def _half(data: Data) -> Data:
 
 
 def _compacted(record: Record, data: Data, storage: str, narrow: bool, lines: list[Line]) -> Compact:
-    before = {step.name: tuple(step.get_buffer("weight").shape) for step in record.steps if isinstance(step, Linear)}
+    before = [(step.name, _shape(step)) for step in record.steps if isinstance(step, Linear)]
     program = Program(_on_cpu(record.steps), record.output)
     weights_first(program)
     fold(program)
@@ -102,24 +103,31 @@ def _compacted(record: Record, data: Data, storage: str, narrow: bool, lines: li
     if narrow:
         narrow_first(program, _sparse(program, data.x))
         fold(program)
-    _in_place(program)
-    made = Compact(program.steps, program.output, record.operators, data.x.size(1))
+    in_place(program)
+    operators = used(program, record.operators)
+    made = Compact(program.steps, program.output, operators, data.x.size(1))
     made.to(data.x.device)
     for step in made.steps:
         if not isinstance(step, Opaque):  # constants were computed in single precision
             step.to(data.x.dtype)
     made.ready = made.prepare(data)
-    forms: dict[str, Line] = {}
+    forms: dict[str, list[tuple[Step, str, str]]] = {}  # a layer that is called several times has several
     for i, step in enumerate(list(made.steps)):
         if isinstance(step, Linear):
             x = made.run(made.ready.x, made.ready.graph, step.inputs[0]) if step.inputs[0] else made.ready.x
-            stored, note = choose(step, x, made.ready.graph, storage)
-            made.steps[i] = stored
-            shape = tuple(step.get_buffer("weight").shape)
-            forms[step.name] = Line(step.name, before.get(step.name, shape), shape, stored.form, note)  # type: ignore[arg-type]
-    lines += [forms.get(name) or Line(name, shape, None, "removed") for name, shape in before.items()]  # type: ignore[arg-type]
+            made.steps[i], note = choose(step, x, made.ready.graph, storage)
+            forms.setdefault(step.name, []).append((step, made.steps[i].form, note))
+    share(made.steps)
+    for name, shape in before:
+        step, form, note = forms[name].pop(0) if forms.get(name) else (None, "removed", "")
+        lines.append(Line(name, shape, None if step is None else _shape(step), form, note))
     lines += [Line(step.name, None, None, "left alone", step.why) for step in made.steps if isinstance(step, Opaque)]
     return made
+
+
+def _shape(step: Step) -> tuple[int, int]:
+    out, columns = step.get_buffer("weight").shape
+    return out, columns
 
 
 def _sparse(program: Program, x: Tensor) -> bool:
@@ -132,15 +140,6 @@ def _sparse(program: Program, x: Tensor) -> bool:
 
 def _on_cpu(steps: list[Step]) -> list[Step]:
     return [step if isinstance(step, Opaque) else step.cpu() for step in steps]
-
-
-def _in_place(program: Program) -> None:
-    """Let steps write into what nobody else reads."""
-    for i, step in enumerate(program.steps):
-        if step.overwrites and step.inputs:
-            source = step.inputs[0]
-            fresh = not isinstance(program.steps[source], (Input, Opaque))
-            program.steps[i] = step.again(inplace=fresh and program.readers(source) == 1)
 
 
 def _alone(model: nn.Module, data: Data, why: str) -> tuple[Compact, list[Line]]:

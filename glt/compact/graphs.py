@@ -17,6 +17,7 @@ from glt.arrays import csr, row_pointers
 from glt.sparse import product
 
 Multiply = Callable[["Csr", Tensor], Tensor]
+How = Literal["gcn", "mean", "sum", "attention"]
 
 
 @dataclass
@@ -44,8 +45,8 @@ class Csr:
     def target(self) -> Tensor:
         """The row of every entry, int64 [entries]."""
         marks = torch.zeros(self.index.size(0) + 1, dtype=torch.int64, device=self.ptr.device)
-        starts = self.ptr[1:-1]
-        return marks.scatter_add(0, starts, torch.ones_like(starts)).cumsum(0)[:-1]
+        ends = self.ptr[1:]
+        return marks.scatter_add(0, ends, torch.ones_like(ends)).cumsum(0)[:-1]
 
     def to(self, device: torch.device) -> Csr:
         """On another device."""
@@ -59,6 +60,11 @@ class Csr:
         sort = torch.argsort(target * self.columns + index, stable=True)
         ptr = row_pointers(target[sort], order.numel())
         return Csr(ptr, index[sort], self.values[sort], self.columns)
+
+    def dense(self) -> Tensor:
+        """As a dense matrix."""
+        out = self.values.new_zeros(self.ptr.size(0) - 1, self.columns)
+        return out.index_put_((self.target, self.index), self.values)
 
     @property
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -74,6 +80,11 @@ class Csr:
     def entries(self) -> int:
         """Number of stored entries."""
         return self.index.numel()
+
+
+def columns_of(x: Tensor | Csr) -> int:
+    """Columns of a matrix, dense or sparse."""
+    return x.columns if isinstance(x, Csr) else x.size(1)
 
 
 def multiply(matrix: Csr, dense: Tensor) -> Tensor:
@@ -127,7 +138,7 @@ class Operator:
         scale: a number that multiplies all of it.
     """
 
-    how: Literal["gcn", "mean", "sum", "attention"]
+    how: How
     loops: float | None = None
     weighted: bool = False
     scale: float = 1.0

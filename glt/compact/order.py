@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from glt.compact.ops import Affine, Linear, Propagate, Step
+from glt.compact.graphs import Operator
+from glt.compact.ops import Affine, Input, Linear, Opaque, Propagate, Step
 
 Rewrite = Callable[["Program"], bool]
 
@@ -106,6 +107,25 @@ def fold(program: Program) -> None:
             program.steps[i] = step.again(scale=None)
             if shift is None:
                 _bypass(program, i, j)
+
+
+def used(program: Program, operators: Sequence[Operator]) -> list[Operator]:
+    """The graph operators that a step still reads; steps refer to them by their new numbers."""
+    numbers = [step.options.get("graph") for step in program.steps]
+    kept = sorted({number for number in numbers if number is not None})
+    for i, number in enumerate(numbers):
+        if number is not None:
+            program.steps[i] = program.steps[i].again(graph=kept.index(number))
+    return [operators[number] for number in kept]
+
+
+def in_place(program: Program) -> None:
+    """Let steps write into what nobody else reads."""
+    for i, step in enumerate(program.steps):
+        if step.overwrites and step.inputs:
+            source = step.inputs[0]
+            fresh = not isinstance(program.steps[source], (Input, Opaque))
+            program.steps[i] = step.again(inplace=fresh and program.readers(source) == 1)
 
 
 def _scaled(linear: Step, scale: Tensor | None, shift: Tensor | None) -> Step:

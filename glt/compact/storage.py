@@ -1,4 +1,7 @@
-"""In which form weights are stored: the fastest exact one, by measuring on the device at hand."""
+"""In which form weights are multiplied: the fastest exact one, by measuring on the device at hand.
+
+In which form a file holds them is another matter: the smallest (:mod:`glt.compact.weights`).
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,19 @@ import torch
 from glt.compact.exact import difference, tolerance
 from glt.compact.graphs import Csr, Prepared
 from glt.compact.ops import Linear
+from glt.compact.ops.linear import FORMS
 from glt.compact.two_four import capable
 from glt.errors import GltError, unknown
 
-FORMS = ("dense", "csr", "2:4")
 CHOICES = ("auto", *FORMS)
 REPEATS = 5
 HOPELESS = 0.5
 """CSR is not tried where more of the entries than this are there."""
+SPARSE = "not measured: sparse features are multiplied with dense weights alone"
 
 
 def choose(step: Linear, x: Any, graph: Prepared, storage: str) -> tuple[Linear, str]:
-    """``step`` with its weight in the cheapest form, and what was measured, or why a form was passed over; or nothing.
+    """``step`` with its weight in the fastest form, and what was measured, or why a form was passed over; or nothing.
 
     Args:
         step: a linear step with a dense weight.
@@ -39,7 +43,7 @@ def choose(step: Linear, x: Any, graph: Prepared, storage: str) -> tuple[Linear,
     if storage not in CHOICES:
         raise GltError(unknown("storage", storage, CHOICES))
     if isinstance(x, Csr):
-        return _dense(step, transposed=True), ""
+        return _dense(step, transposed=True), SPARSE
     if storage == "2:4" and not capable(x.device, step.weight.dtype):
         kind = str(step.weight.dtype).removeprefix("torch.")
         raise GltError(
@@ -51,9 +55,12 @@ def choose(step: Linear, x: Any, graph: Prepared, storage: str) -> tuple[Linear,
     if storage in ("dense", "csr"):
         return step.stored(storage) or dense, ""
     tried = {"2:4": step.stored("2:4") if capable(x.device, step.weight.dtype) else None}
-    if storage == "auto" and int(step.weight.count_nonzero()) <= HOPELESS * step.weight.numel():
-        tried = {"csr": step.stored("csr"), **tried}
+    share = int(step.weight.count_nonzero()) / max(step.weight.numel(), 1)
     notes: list[str] = []
+    if storage == "auto" and share <= HOPELESS:
+        tried = {"csr": step.stored("csr"), **tried}
+    elif storage == "auto":
+        notes += [f"csr not tried: {share:.0%} of it is there"]
     for form, made in tried.items():
         if made is not None:
             why = _fault(made, dense, graph, x)

@@ -11,12 +11,14 @@ def logits(path):
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["glt-compact"])
         t = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    t |= {name: t[other] for name, other in header["same"].items()}  # equal tensors are there once
 
     def matrix(at, columns):
         ptr, index, values = (t[f"{at}/{k}"] for k in ("ptr", "index", "values"))
         return torch.sparse_csr_tensor(ptr, index, values, (len(ptr) - 1, columns))
 
     rows, values = header["rows"], []
+    dtype = t["x" if "x" in t else "x/values"].dtype
     graph = [matrix(f"graph/{i}", rows) for i in range(len(header["operators"]))]
     for i, step in enumerate(header["steps"]):
         kind, o = step["kind"], step["options"]
@@ -25,14 +27,13 @@ def logits(path):
         if kind == "input":
             out = t["x"] if "x" in t else matrix("x", header["read"])
         elif kind == "linear":
-            if "where" in own:  # 2:4: two values in every group of four columns; bits 0-1 and 2-3 say in which
-                place = torch.stack([own["where"] % 4, own["where"] // 4], dim=2).long()
-                two = own["values"].view(*own["where"].shape, 2)
-                weight = torch.zeros(*own["where"].shape, 4).scatter(2, place, two).flatten(1)
-                x = [x[0][:, own["take"]] if "take" in own else F.pad(x[0], (0, weight.size(1) - o["columns"]))]
+            if "bits" in own:  # one per entry, lowest first; the values of those that are set
+                bits = (own["bits"].unsqueeze(1) >> torch.arange(8)) % 2 == 1
+                kept = bits.flatten()[: step["width"] * o["columns"]].view(step["width"], o["columns"])
+                weight = torch.zeros(kept.shape, dtype=dtype).masked_scatter(kept, own["values"])
             else:
                 weight = own["weight"] if "weight" in own else matrix(f"step/{i}", o["columns"]).to_dense()
-            out = x[0] @ (weight if o.get("transposed") else weight.t()) + own.get("bias", 0)
+            out = x[0] @ weight.t() + own.get("bias", 0)
         elif kind == "propagate":
             out = graph[o["graph"]] @ (x[0].to_dense() if x[0].is_sparse_csr else x[0])
         elif kind in ("attend", "attend_dots", "soft_mean"):
@@ -48,10 +49,10 @@ def logits(path):
                 score = x[0][source] * own["t"]
             weight = score.double().exp()
             total = torch.zeros(rows, weight.size(1)).double().index_add(0, target, weight)
-            weight = (weight / total[target]).to(x[-1].dtype)
+            weight = (weight / total[target]).to(dtype)
             if "sizes" in o:
                 weight = weight.repeat_interleave(torch.tensor(o["sizes"]), dim=1)
-            out = torch.zeros(rows, step["width"]).index_add(0, target, weight * x[-1][source])
+            out = torch.zeros(rows, step["width"], dtype=dtype).index_add(0, target, weight * x[-1][source])
         elif kind == "gate":
             share = x[0].sigmoid()
             out = share * x[1] + (1 - share) * x[2]
@@ -60,7 +61,7 @@ def logits(path):
         elif kind == "function":
             out = getattr(F, o["function"])(x[0], **o["arguments"])
         elif kind == "add":
-            out = torch.zeros(rows, step["width"]) + own.get("shift", 0)
+            out = torch.zeros(rows, step["width"], dtype=dtype) + own.get("shift", 0)
             for n, part in enumerate(x):
                 part = part.to_dense() if part.is_sparse_csr else part
                 part = part[:, own[f"take_{n}"]] if f"take_{n}" in own else part

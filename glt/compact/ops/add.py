@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from glt.compact.checks import is_number, need
 from glt.compact.graphs import Prepared
 from glt.compact.ops.base import Source, Step, dense
 
@@ -48,6 +50,17 @@ class Add(Step):
             return inputs[0]
         options = {} if set(factors) <= {1.0} else {"factors": factors}
         return Add(inputs, int(kept.sum()), self.name, tensors, **options)
+
+    def check(self, widths: Sequence[int], operators: int) -> None:
+        factors = self._factors()
+        need(bool(widths) and len(factors) == len(widths) and all(map(is_number, factors)), "add has no factors")
+        given = 0
+        for i, width in enumerate(widths):
+            taken, put = self._places(f"take_{i}", width), self._places(f"put_{i}", self.width)
+            need(taken == put, f"add takes {taken} channels and puts {put}")
+            given += taken
+        need(given >= self.width, f"add {self.width} wide is given {given} channels")
+        self._has("shift", self.width)
 
     def run(self, graph: Prepared, *values: Any) -> Any:
         total: Any = None

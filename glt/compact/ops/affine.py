@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,6 +28,11 @@ class Affine(Step):
     def shrunk(self, kept: Tensor, sources: list[Source]) -> Step | int:
         parts = {k: None if v is None else v[kept] for k, v in self._buffers.items()}
         return self.again([sources[0].fit(kept)], width=int(kept.sum()), **parts)
+
+    def check(self, widths: Sequence[int], operators: int) -> None:
+        super().check(widths, operators)
+        self._has("scale", self.width)
+        self._has("shift", self.width)
 
     def run(self, graph: Prepared, *values: Any) -> Any:
         x = dense(values[0])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from glt.compact.checks import is_number, need, sizes_in
 from glt.compact.graphs import Prepared
-from glt.compact.ops.base import Source, Step
+from glt.compact.ops.base import Source, Step, dense
 from glt.compact.ops.softmax import by_heads, sizes_of, softmax_over
 
 
@@ -41,8 +43,15 @@ class Attend(Step):
     def macs(self, graph: Prepared, x: Any = None) -> int:
         return graph.operators[self.options["graph"]].entries * self.width
 
+    def check(self, widths: Sequence[int], operators: int) -> None:
+        sizes = sizes_in(self.options, "sizes", 1)
+        need(sum(sizes) == self.width, f"attend {self.width} wide has heads of {sizes}")
+        need(list(widths) == [len(sizes), len(sizes), self.width], f"attend with heads of {sizes} reads {list(widths)}")
+        need(is_number(self.options.get("slope")), "attend has no slope")
+        need(self._reads(operators), "attend reads an operator that is not there")
+
     def run(self, graph: Prepared, *values: Any) -> Any:
-        s, d, h = values
+        s, d, h = map(dense, values)
         arcs = graph.operators[self.options["graph"]]
         logits = F.leaky_relu(s[arcs.index] + d[arcs.target], self.options["slope"])
         return by_heads(graph, arcs, softmax_over(graph, arcs, logits), h, self.options["sizes"])

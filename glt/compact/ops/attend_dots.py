@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from glt.arrays import csr
+from glt.compact.checks import need, sizes_in
 from glt.compact.graphs import Csr, Prepared
 from glt.compact.ops.base import Source, Step, dense
 from glt.compact.ops.softmax import by_heads, sizes_of, softmax_over
@@ -46,6 +48,12 @@ class AttendDots(Step):
 
     def macs(self, graph: Prepared, x: Any = None) -> int:
         return graph.operators[self.options["graph"]].entries * (sum(self.options["dims"]) + self.width)
+
+    def check(self, widths: Sequence[int], operators: int) -> None:
+        sizes, dims = sizes_in(self.options, "sizes", 1), sizes_in(self.options, "dims")
+        need(len(sizes) == len(dims) and sum(sizes) == self.width, f"attend_dots has heads of {sizes} by {dims}")
+        need(list(widths) == [sum(dims), sum(dims), self.width], f"attend_dots by {dims} reads {list(widths)}")
+        need(self._reads(operators), "attend_dots reads an operator that is not there")
 
     def run(self, graph: Prepared, *values: Any) -> Any:
         query, key, value = map(dense, values)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from glt.compact.checks import check_places, is_whole, need
 from glt.compact.graphs import Csr, Prepared
 
 
@@ -99,6 +100,49 @@ class Step(nn.Module, ABC):
     @abstractmethod
     def run(self, graph: Prepared, *values: Any) -> Any:
         """The value."""
+
+    # in files
+
+    def packed(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and options as a file holds them."""
+        return self.tensors, {k: v for k, v in self.options.items() if k != "inplace"}  # which follows from the readers
+
+    @classmethod
+    def unpacked(cls, entry: Mapping[str, Any], tensors: Mapping[str, Tensor], widths: Sequence[int]) -> Step:
+        """The step that was :meth:`packed`, of inputs of these widths.
+
+        Raises:
+            ValueError: it is inconsistent.
+        """
+        own = {**dict.fromkeys(cls.optional), **tensors}
+        return cls(entry["inputs"], entry["width"], entry["name"], own, **entry["options"])
+
+    def check(self, widths: Sequence[int], operators: int) -> None:
+        """Of a step from a file: whether it can run on inputs of these widths and so many graph operators.
+
+        Raises:
+            ValueError: it cannot.
+        """
+        need(list(widths) == [self.width], f"{self.kind} {self.width} wide reads {list(widths)}")
+        need(self.work != "propagation" or self._reads(operators), f"{self.kind} reads an operator that is not there")
+
+    def _reads(self, operators: int) -> bool:
+        return is_whole(self.options.get("graph"), 0, operators)
+
+    def _has(self, name: str, *shape: int) -> bool:
+        """Whether that tensor is there, which then has to be floats of this shape."""
+        tensor = self._buffers.get(name)
+        fine = tensor is None or (tensor.is_floating_point() and tensor.shape == shape)
+        need(fine, f"{name} of {self.kind} is not {' x '.join(map(str, shape))} numbers")
+        return tensor is not None
+
+    def _places(self, name: str, below: int) -> int:
+        """How many places a tensor holds; as many as there are, where it is not there."""
+        tensor = self._buffers.get(name)
+        if tensor is None:
+            return below
+        check_places(tensor, below, f"{name} of {self.kind}")
+        return tensor.numel()
 
 
 def nothing(width: int) -> Tensor:

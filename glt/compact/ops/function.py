@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from glt.compact.checks import need
 from glt.compact.graphs import Prepared
 from glt.compact.ops.base import Step, dense
 
@@ -37,6 +38,12 @@ class Function(Step):
 
     def known(self, known: list[Tensor]) -> Tensor:
         return torch.where(known[0].isnan(), float("nan"), self._call(known[0].nan_to_num(0.0)))
+
+    def check(self, widths: Sequence[int], operators: int) -> None:
+        super().check(widths, operators)
+        need(self.options.get("function") in FUNCTIONS, f"there is no function {self.options.get('function')!r}")
+        need("inplace" not in self.options["arguments"], "a function may not be told to overwrite its input")
+        self._call(torch.zeros(1))  # which raises where its arguments are none
 
     def run(self, graph: Prepared, *values: Any) -> Any:
         x = dense(values[0])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from glt.compact.checks import need
 from glt.compact.graphs import Prepared
 from glt.compact.ops.base import Source, Step, dense
 
@@ -25,6 +27,9 @@ class Gate(Step):
     def shrunk(self, kept: Tensor, sources: list[Source]) -> Step | int:
         inputs = [source.fit(need) for source, need in zip(sources, self.needs(kept, []), strict=True)]
         return self.again(inputs, width=int(kept.sum()))
+
+    def check(self, widths: Sequence[int], operators: int) -> None:
+        need(list(widths) == [1, self.width, self.width], f"gate {self.width} wide reads {list(widths)}")
 
     def run(self, graph: Prepared, *values: Any) -> Any:
         gate, one, other = map(dense, values)

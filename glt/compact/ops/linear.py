@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,8 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from glt.compact import two_four
+from glt.compact.checks import need
 from glt.compact.graphs import Csr, Prepared, multiply_rows
 from glt.compact.ops.base import Source, Step, dense
+from glt.compact.weights import packed, unpacked
+
+FORMS = ("dense", "csr", "2:4")
 
 
 class Linear(Step):
@@ -74,16 +79,48 @@ class Linear(Step):
             tensors["take"] = places.clamp(min=0).to(values.device)  # what is taken for -1 meets zeros
         return Linear(self.inputs, self.width, self.name, tensors, form=form, columns=self.weight.size(1))
 
+    @property
+    def matrix(self) -> Tensor:
+        """The weight, dense [out, in], whatever its form."""
+        if self.form == "csr":
+            return self._csr().dense()
+        if self.form == "dense":
+            return self.weight.t() if self.options.get("transposed") else self.weight
+        wide = two_four.unpacked(self.get_buffer("values"), self.get_buffer("where"))
+        if "take" not in self._buffers:
+            return wide[:, : self.options["columns"]]
+        weight = wide.new_zeros(wide.size(0), self.options["columns"])
+        return weight.index_add_(1, self.get_buffer("take"), wide)
+
     def plain(self) -> Linear:
         """The same step; dense where its form is 2:4."""
         if self.form != "2:4":
             return self
-        wide = two_four.unpacked(self.get_buffer("values"), self.get_buffer("where"))
-        weight = wide[:, : self.options["columns"]]
-        if "take" in self._buffers:
-            weight = wide.new_zeros(wide.size(0), self.options["columns"])
-            weight.index_add_(1, self.get_buffer("take"), wide)
-        return Linear(self.inputs, self.width, self.name, {"weight": weight, "bias": self.bias}, form="dense")
+        return Linear(self.inputs, self.width, self.name, {"weight": self.matrix, "bias": self.bias}, form="dense")
+
+    def packed(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        weight, options = self.matrix, {"form": self.form}
+        tensors = packed(weight) | ({} if self.bias is None else {"bias": self.bias})
+        return tensors, {**options, "columns": weight.size(1), "transposed": bool(self.options.get("transposed"))}
+
+    @classmethod
+    def unpacked(cls, entry: Mapping[str, Any], tensors: Mapping[str, Tensor], widths: Sequence[int]) -> Step:
+        options, (columns,) = entry["options"], widths
+        need(options["form"] in FORMS, f"there is no form {options['form']!r} of weights")
+        need(options["columns"] == columns, f"a weight of {options['columns']!r} columns reads {columns}")
+        own = {"weight": unpacked(tensors, entry["width"], columns), "bias": tensors.get("bias")}
+        step = cls(entry["inputs"], entry["width"], entry["name"], own)
+        made = step.stored(options["form"], options["transposed"] is True)
+        need(made is not None, f"a weight has no form {options['form']}")
+        assert made is not None
+        return made
+
+    def check(self, widths: Sequence[int], operators: int) -> None:
+        self._has("bias", self.width)  # the rest was looked at when it was unpacked
+
+    def _csr(self) -> Csr:
+        ptr, index, entries = (self.get_buffer(name) for name in ("ptr", "index", "values"))
+        return Csr(ptr, index, entries, self.options["columns"])
 
     @property
     def derived(self) -> list[Tensor]:
@@ -104,8 +141,7 @@ class Linear(Step):
     def run(self, graph: Prepared, *values: Any) -> Any:
         (x,) = values
         if self.form == "csr":
-            ptr, index, entries = (self.get_buffer(name) for name in ("ptr", "index", "values"))
-            weight, x = Csr(ptr, index, entries, self.options["columns"]), dense(x)
+            weight, x = self._csr(), dense(x)
             if graph.plain:
                 out = graph.multiply(weight, x.t().contiguous()).t()
             else:

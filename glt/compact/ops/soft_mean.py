@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from glt.compact.checks import need
 from glt.compact.graphs import Prepared
 from glt.compact.ops.base import Source, Step, dense
 from glt.compact.ops.softmax import softmax_over
@@ -34,6 +36,10 @@ class SoftMean(Step):
 
     def macs(self, graph: Prepared, x: Any = None) -> int:
         return 2 * graph.operators[self.options["graph"]].entries * self.width
+
+    def check(self, widths: Sequence[int], operators: int) -> None:
+        super().check(widths, operators)
+        need(self._has("t", self.width), "soft_mean has no t")
 
     def run(self, graph: Prepared, *values: Any) -> Any:
         x = dense(values[0])
