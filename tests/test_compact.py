@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import torch_geometric
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.backbones import CHOICES, STACKS
@@ -21,6 +22,7 @@ from torch_geometric.nn import (
     GCN2Conv,
     GCNConv,
     GENConv,
+    GINConv,
     GraphConv,
     GraphNorm,
     JumpingKnowledge,
@@ -229,6 +231,70 @@ def test_a_custom_module(conv, density):
 def test_pygs_own_models(name):
     model, data = masked(PYG[name](), 0.2), graph()
     assert_same(compact(model, data), model, data)
+
+
+BASIC = {
+    "GCN": {"jk": "cat"},
+    "GraphSAGE": {},
+    "GIN": {},
+    "GAT": {"heads": 4},
+}
+
+
+@pytest.mark.parametrize("name", BASIC)
+def test_pygs_basic_models_get_smaller(name):
+    torch.manual_seed(0)
+    model = masked(getattr(torch_geometric.nn, name)(FEATURES, 16, 3, CLASSES, **BASIC[name]), 0.05)
+    data = graph(1.0)
+    made = compact(model, data, storage="dense", reorder=False)
+    assert_same(made, model, data)
+    before, after = sizes(model, made)
+    assert after < before / 2
+
+
+CALLS = {
+    "edge_attr=None": lambda conv, x, arcs: conv(x, arcs, edge_attr=None),
+    "edge_weight=None": lambda conv, x, arcs: conv(x, arcs, edge_weight=None),
+    "size=None": lambda conv, x, arcs: conv(x, arcs, size=None),
+    "positions": lambda conv, x, arcs: conv(x, arcs, None, None),
+    "pair": lambda conv, x, arcs: conv((x, x), arcs),
+    "keywords": lambda conv, x, arcs: conv(edge_index=arcs, x=x),
+}
+USES = [
+    *[(GATConv, how) for how in ("edge_attr=None", "size=None", "positions", "pair", "keywords")],
+    *[(GENConv, how) for how in ("edge_attr=None", "size=None", "positions", "pair", "keywords")],
+    *[(GraphConv, how) for how in ("edge_weight=None", "size=None", "positions", "pair", "keywords")],
+    *[(TransformerConv, how) for how in ("edge_attr=None", "positions", "pair", "keywords")],
+    *[(SAGEConv, how) for how in ("size=None", "pair", "keywords")],
+    *[(lambda i, o: GINConv(nn.Linear(i, o)), how) for how in ("size=None", "pair", "keywords")],
+]
+
+
+@pytest.mark.parametrize("conv, how", USES)
+def test_a_convolution_has_its_rule_however_it_is_called(conv, how):
+    class Called(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = conv(FEATURES, CLASSES)
+
+        def forward(self, x, edge_index):
+            return CALLS[how](self.one, x, edge_index)
+
+    model, data = masked(Called(), 0.2), graph(1.0)
+    assert_same(compact(model, data, storage="dense", reorder=False), model, data)
+
+
+def test_a_convolution_with_a_pair_of_two_is_left_alone():
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lift, self.one = nn.Linear(FEATURES, FEATURES), SAGEConv(FEATURES, CLASSES)
+
+        def forward(self, x, edge_index):
+            return self.one((x, self.lift(x)), edge_index)
+
+    model, data = masked(Pair(), 0.2), graph(1.0)
+    assert_same(compact(model, data, storage="dense", reorder=False), model, data, left_alone=1)
 
 
 class Initial(nn.Module):

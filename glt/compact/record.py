@@ -7,6 +7,7 @@ Convolutions and functions that are known become steps that can be shrunk (:mod:
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -42,8 +43,10 @@ class NotRecordable(Exception):
 def lowers(conv: type) -> Callable[[Rule], Rule]:
     """Register how layers of exactly this class are written as steps: ``rule(record, layer, x, edge_index, ...)``.
 
-    ``x`` is a tensor, ``record.value(x)`` the step it came from. The rule returns the number of the step that gives
-    the layer's output, or None where the layer is used in a way that it does not know; then it is left alone.
+    The rule is called with the layer's arguments by their names in its ``forward``, without those that are None
+    anyway; ``x`` is a tensor, also where the layer was given the pair of it, ``record.value(x)`` the step it came from.
+    The rule returns the number of the step that gives the layer's output, or None where the layer is used in a way
+    that it does not know; then, and where it does not take an argument, the layer is left alone.
     """
 
     def wrap(rule: Rule) -> Rule:
@@ -188,7 +191,7 @@ class Record(TorchFunctionMode):
         count, value = len(self.steps), None
         if rule is not None:
             try:
-                value = rule(self, module, *args, **kwargs)
+                value = rule(self, module, **_by_name(original, args, kwargs))
             except TypeError:  # arguments that the rule does not take
                 value = None
             if value is None:
@@ -286,6 +289,15 @@ def _layers_wrapped(model: nn.Module, record: Record, whole: Collection[nn.Modul
     finally:
         for module in modules:
             del module.forward
+
+
+def _by_name(forward: Callable[..., Any], args: Any, kwargs: Any) -> dict[str, Any]:
+    """Arguments of a convolution as :func:`lowers` says."""
+    given = inspect.signature(forward).bind(*args, **kwargs).arguments
+    x = given.get("x")
+    if isinstance(x, tuple) and len(x) == 2 and x[0] is x[1]:
+        given["x"] = x[0]
+    return {name: argument for name, argument in given.items() if argument is not None}
 
 
 def _called(function: Any) -> str:
