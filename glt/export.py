@@ -71,6 +71,7 @@ def serialised(compact: Compact, graph: bool = True) -> bytes:
         "output": compact.output,
         "operators": [asdict(operator) for operator in compact.operators],
         "features": compact.features,
+        "missing": compact.missing,
     }
     if is_dataclass(compact.sparsifier) and not isinstance(compact.sparsifier, type):
         header["sparsifier"] = asdict(compact.sparsifier)
@@ -121,6 +122,7 @@ def _assembled(header: dict[str, Any], tensors: dict[str, Tensor]) -> Compact:
         steps.append(kind(entry["inputs"], entry["width"], entry["name"], own, **entry["options"]))
     operators = [Operator(**operator) for operator in header["operators"]]
     compact = Compact(steps, header["output"], operators, header["features"])
+    compact.missing = tuple(map(str, header.get("missing", ())))
     compact.sparsifier = Sparsifier(**header["sparsifier"]) if "sparsifier" in header else None
     if "rows" in header:
         rows = header["rows"]

@@ -636,6 +636,44 @@ def test_another_number_of_features_is_an_error():
         made(other)
 
 
+class Weighted(nn.Module):
+    """Takes edge weights, and edge attributes where ``channels`` says so many."""
+
+    def __init__(self, channels=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.channels = GCNConv(FEATURES, CLASSES), channels
+        self.two = GATConv(FEATURES, CLASSES, edge_dim=channels)
+
+    def forward(self, x, edge_index, edge_weight=None, edge_attr=None):
+        return self.one(x, edge_index, edge_weight) + self.two(x, edge_index, edge_attr if self.channels else None)
+
+
+@pytest.mark.parametrize("name, channels", [("edge_weight", None), ("edge_attr", 3)])
+def test_what_the_model_uses_and_its_graph_had_not_is_refused(name, channels, tmp_path):
+    model, data = Weighted(channels), graph(1.0)
+    made = compact(model, data, reorder=False)
+    other = graph(1.0, seed=2)
+    assert difference(made(other), reference(model, other)) <= 1e-5
+    arcs = other.edge_index.size(1)
+    other[name] = torch.rand(arcs) if channels is None else torch.rand(arcs, channels)
+    said = f"compacted on a graph without {name}, which it uses.*del data.{name}"
+    with pytest.raises(GltError, match=said):
+        made(other)
+    if channels is None:
+        with pytest.raises(GltError, match=said):
+            load(export(made, tmp_path / "it.safetensors")).on(other)
+
+
+def test_what_the_model_ignores_is_not_refused():
+    model, data = Weighted(), graph(1.0, weighted=True)
+    made, other = compact(model, data, reorder=False), graph(1.0, weighted=True, seed=2)
+    other.edge_attr = torch.rand(other.edge_index.size(1), 3)
+    assert made.missing == ()
+    assert difference(made(other), reference(model, other)) <= 1e-5
+    assert compact(model_of("sage"), graph(), reorder=False).missing == ()
+
+
 # --- tickets
 
 

@@ -19,7 +19,7 @@ from glt.compact.order import Program, fold, narrow_first, weights_first
 from glt.compact.record import GIVEN, NotRecordable, Record, recorded
 from glt.compact.storage import choose, milliseconds
 from glt.errors import GltError
-from glt.forward import Forward, arguments_of
+from glt.forward import Forward, arguments_of, taken
 from glt.sparse import SparseMatrix, features_of
 
 FASTER = 0.95
@@ -66,6 +66,8 @@ def compact(
         made, lines = _alone(model, data, why)
         error = difference(made(), reference)
     made.bound = _bound(made, model, data)
+    lacking = [name for name in taken(model) if data.get(name) is None]
+    made.missing = tuple(name for name in lacking if _uses(model, data, name, reference))
     renumbered = _renumber(made, data, reorder)
     made.report = Report(tuple(lines), error, renumbered)
     return made
@@ -81,6 +83,17 @@ def _bound(made: Compact, model: nn.Module, data: Data) -> str:
     except (RuntimeError, TypeError, ValueError, IndexError):
         return why
     return "" if error <= tolerance(data.x.dtype) else why
+
+
+def _uses(model: nn.Module, data: Data, name: str, reference: Tensor) -> bool:
+    """Whether a graph that has ``name``, which ``data`` has not, may give other logits; found by trying."""
+    arcs = data.edge_index.size(1)
+    other, numbers = copy.copy(data), torch.linspace(0.5, 1.5, arcs, dtype=data.x.dtype, device=data.x.device)
+    other[name] = numbers if name == "edge_weight" else numbers.unsqueeze(1)
+    try:
+        return not arcs or not torch.equal(Forward(model, other, plain=True).evaluate(), reference)
+    except Exception:  # it minds the shape, so it looks at them
+        return True
 
 
 def _half(data: Data) -> Data:

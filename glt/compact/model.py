@@ -115,6 +115,8 @@ class Compact(nn.Module):
         features: number of input features of the original model.
         report: what was done.
         bound: by what it belongs to the graph that it was recorded on; "" where it runs on any.
+        missing: what of ``edge_weight`` and ``edge_attr`` the model uses and its graph did not have: graphs that have
+            it are refused, as it would be ignored.
         sparsifier: takes the ticket's share of the edges out of another graph, by the same scorer; None where the
             ticket does not say which.
     """
@@ -134,6 +136,7 @@ class Compact(nn.Module):
         self.report = report
         self.reorder = reorder
         self.bound = ""
+        self.missing: tuple[str, ...] = ()
         self.sparsifier: Callable[[Data], Data] | None = None
         self.ready: Ready | None = None
         self._last = [output] * len(steps)  # the last reader of each value
@@ -154,7 +157,7 @@ class Compact(nn.Module):
         """What is constant about a graph, made once. O(nodes * features + arcs log arcs).
 
         Raises:
-            GltError: another number of features, or the model was recorded for one graph alone.
+            GltError: another number of features; edge weights or attributes that the model would ignore, or lacks.
         """
         if data.x.size(1) != self.features:
             raise GltError(f"the model reads {self.features} features, the data has {data.x.size(1)}")
@@ -169,6 +172,11 @@ class Compact(nn.Module):
         kept = features_of(x) if x.size(1) else torch.zeros(x.size(0), 0, dtype=x.dtype)
         features = Csr.of(kept.csr) if isinstance(kept, SparseMatrix) else kept.contiguous()
         given = {k: data[k].to(mine) for k in GIVEN if data.get(k) is not None}
+        if unseen := [name for name in self.missing if data.get(name) is not None]:
+            raise GltError(
+                f"the model was compacted on a graph without {unseen[0]}, which it uses: compact it on one that has it,"
+                f" or take it out of the data (del data.{unseen[0]})"
+            )
         if any(operator.weighted for operator in self.operators) and data.get("edge_weight") is None:
             raise GltError("the model was compacted with edge weights: give the data edge_weight, [arcs]")
         operators = [operator.of(data) for operator in self.operators]

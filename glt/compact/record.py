@@ -23,9 +23,9 @@ from torch_geometric.nn import MessagePassing
 
 from glt.compact.graphs import Operator
 from glt.compact.ops import Input, Opaque, Step
-from glt.forward import arguments_of, evaluation
+from glt.forward import OPTIONS, arguments_of, evaluation
 
-GIVEN = ("edge_index", "edge_weight", "edge_attr")
+GIVEN = ("edge_index", *OPTIONS)
 Rule = Callable[..., int | None]
 _convs: dict[type, Rule] = {}
 
