@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field
 
 from glt.errors import GltError, unknown
-from glt.registry import build, checked, names, spec_of
+from glt.registry import FAMILIES, build, checked, get, names, options, singular, spec_of
 from glt.train import Recipe
 from glt.training import MOST
 
@@ -168,6 +168,8 @@ def override(tree: dict[str, Any], text: str) -> None:
 def assign(tree: dict[str, Any], key: str, value: Any, said: str) -> None:
     """Set a section (``key`` without a dot) or one option of a section (``strategy.weight``) of a config's mapping.
 
+    An option of a piece that the mapping does not name (``strategy.pruner.granularity``) is one of the default piece.
+
     Raises:
         GltError: no such section, or it has no options; the message begins with ``said``.
     """
@@ -183,12 +185,19 @@ def assign(tree: dict[str, Any], key: str, value: Any, said: str) -> None:
     spec = tree.get(section, default)
     spec = _options(said, section, spec)
     *path, last = option.split(".")
-    node = spec
+    node, family = spec, SECTIONS.get(section, "")
     for part in path:
-        node[part] = _options(said, part, node.get(part))
-        node = node[part]
+        node[part] = _options(said, part, node.get(part, _usual(node, family, part)))
+        node, family = node[part], next((f for f in FAMILIES if singular(f) == part), "")
     node[last] = value
     tree[section] = spec
+
+
+def _usual(spec: Mapping[str, Any], family: str, option: str) -> Any:
+    """The default of an option of the piece that ``spec`` says; None where it is not known."""
+    if spec.get("name") not in (names(family) if family else ()):
+        return None
+    return next((o.default for o in options(get(family, spec["name"])) if o.name == option), None)
 
 
 def _options(said: str, what: str, spec: Any) -> dict[str, Any]:
