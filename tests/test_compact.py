@@ -636,6 +636,79 @@ def test_another_number_of_features_is_an_error():
         made(other)
 
 
+def changed(**attributes):
+    """The graph of the tests with some of its attributes changed; None takes one out."""
+    data = graph(1.0, weighted=True)
+    for name, attribute in attributes.items():
+        data[name] = attribute
+    return data
+
+
+WRONG = {
+    "no x": (lambda: Data(edge_index=arcs_of((0, 1)), num_nodes=2), r"data.x must be float \[nodes, features\]"),
+    "no arcs": (lambda: Data(x=torch.zeros(3, FEATURES)), "data.edge_index is missing"),
+    "integers": (lambda: changed(x=graph().x.int()), r"got int32 \[.*take x.float\(\)"),
+    "truth": (lambda: changed(x=graph().x.bool()), r"got bool \[.*take x.float\(\)"),
+    "doubles": (
+        lambda: changed(x=graph().x.double()),
+        r"computes in float32, data.x is float64: take x.to\(torch.float32",
+    ),
+    "halves": (lambda: changed(x=graph().x.half()), "computes in float32, data.x is float16"),
+    "a row": (lambda: changed(x=torch.zeros(30)), r"got float32 \[30\]"),
+    "no such node": (lambda: changed(edge_index=arcs_of((0, 99)), edge_weight=torch.ones(1)), "holds node 99"),
+    "too few weights": (lambda: changed(edge_weight=torch.ones(3)), r"data.edge_weight is \[3\], but there are"),
+    "a table of weights": (lambda: changed(edge_weight=graph(1.0, True).edge_weight[:, None]), r"give .* \[arcs\]"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_graph_that_does_not_fit_is_one_line(what):
+    make, said = WRONG[what]
+    made = compact(model_of("gcn"), graph(1.0, weighted=True), reorder=False)
+    with pytest.raises(GltError, match=said):
+        made(make())
+    if "computes in" not in said and "table" not in what:  # of which the model itself says what it thinks
+        with pytest.raises(GltError, match=said):
+            compact(model_of("gcn"), make())
+
+
+class Gives(nn.Module):
+    """Something else than logits."""
+
+    def __init__(self, what):
+        super().__init__()
+        self.conv, self.what = GCNConv(FEATURES, CLASSES), what
+
+    def forward(self, x, edge_index):
+        return self.what(self.conv(x, edge_index))
+
+
+@pytest.mark.parametrize(
+    "what, said",
+    [
+        (lambda h: (h, h), "gives a tuple, not logits"),
+        (lambda h: h.mean(0), f"gives a Tensor .{CLASSES}., not logits"),
+        (lambda h: h.argmax(1), "not logits, float"),
+    ],
+)
+def test_a_model_that_gives_something_else_is_one_line(what, said):
+    with pytest.raises(GltError, match=said):
+        compact(Gives(what), graph(1.0))
+
+
+@pytest.mark.parametrize("words, reorder", [(0.1, True), (1.0, False)])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_model_takes_its_graph_along(name, words, reorder):
+    model, data = masked(model_of(name), 0.3), graph(words, weighted=True)
+    made = compact(model, data, reorder=reorder).double()
+    assert made().dtype == torch.float64 and difference(made().float(), reference(model, data)) <= 1e-5
+    with pytest.raises(GltError, match=r"computes in float64, data.x is float32"):
+        made(data)
+    data.x = data.x.double()
+    assert difference(made(data), made()) <= 1e-6
+    assert {tensor.device.type for tensor in made.to("meta").ready.tensors()} == {"meta"}
+
+
 class Weighted(nn.Module):
     """Takes edge weights, and edge attributes where ``channels`` says so many."""
 

@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import MessagePassing
 from torch_geometric.utils import subgraph
 
+from glt.check import check_graph
 from glt.compact.exact import difference, tolerance
 from glt.compact.live import shrink
 from glt.compact.model import Compact, Line, Report
@@ -46,12 +47,15 @@ def compact(
         narrow: let a product with the graph come before one with weights that makes rows wider.
 
     Raises:
-        GltError: an unknown storage, or ``cached=True`` layers.
+        GltError: an unknown storage, ``cached=True`` layers, a graph that no model can be called on, or a model that
+            gives something else than logits. The model's own errors pass.
     """
+    check_graph(data)
     model = copy.deepcopy(model).eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     reference = Forward(model, data, plain=True).evaluate()
+    _check_logits(model, reference, data)
     lines: list[Line] = []
     try:
         record = recorded(model, data)
@@ -71,6 +75,15 @@ def compact(
     renumbered = _renumber(made, data, reorder)
     made.report = Report(tuple(lines), error, renumbered)
     return made
+
+
+def _check_logits(model: nn.Module, logits: Any, data: Data) -> None:
+    fine = isinstance(logits, Tensor) and logits.is_floating_point() and logits.shape[:1] == data.x.shape[:1]
+    if not fine:
+        got = f"a {type(logits).__name__}" + (f" {list(logits.shape)}" if isinstance(logits, Tensor) else "")
+        raise GltError(
+            f"{type(model).__name__} gives {got}, not logits, float [nodes, classes]: compact a module that gives these"
+        )
 
 
 def _bound(made: Compact, model: nn.Module, data: Data) -> str:

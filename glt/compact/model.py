@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from glt.check import check_graph
 from glt.compact.graphs import Csr, Operator, Prepared
 from glt.compact.ops import Step, dense
 from glt.compact.record import GIVEN
@@ -90,10 +91,20 @@ class Ready:
 
     def to(self, device: torch.device) -> Ready:
         """On another device."""
-        operators = [operator.to(device) for operator in self.graph.operators]
-        given = {name: tensor.to(device) for name, tensor in self.graph.given.items()}
-        place = None if self.place is None else self.place.to(device)
-        return Ready(self.x.to(device), replace(self.graph, operators=operators, given=given), place)
+        return self.changed(lambda tensor: tensor.to(device))
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Ready:
+        """With every tensor changed, e.g. moved."""
+
+        def matrix(csr: Csr) -> Csr:
+            ptr, index, values = map(change, csr.tensors)
+            return Csr(ptr, index, values, csr.columns)
+
+        operators = [matrix(operator) for operator in self.graph.operators]
+        given = {name: change(tensor) for name, tensor in self.graph.given.items()}
+        x = matrix(self.x) if isinstance(self.x, Csr) else change(self.x)
+        place = None if self.place is None else change(self.place)
+        return Ready(x, replace(self.graph, operators=operators, given=given), place)
 
     def tensors(self) -> Iterator[Tensor]:
         """All its tensors."""
@@ -153,14 +164,26 @@ class Compact(nn.Module):
                 return step._buffers.get("columns")
         return None
 
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """In which it computes; None if it has no numbers of its own."""
+        own = (b.dtype for step in self.steps if step.kind != "opaque" for b in step.buffers())
+        return next((dtype for dtype in own if dtype.is_floating_point), None)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Compact:
+        """What ``to``, ``double`` and the like call: the graph that it is ready for goes along."""
+        super()._apply(fn, recurse)
+        self.ready = None if self.ready is None else self.ready.changed(fn)
+        return self
+
     def prepare(self, data: Data) -> Ready:
         """What is constant about a graph, made once. O(nodes * features + arcs log arcs).
 
         Raises:
-            GltError: another number of features; edge weights or attributes that the model would ignore, or lacks.
+            GltError: no graph that a model can be called on; another dtype or number of features; edge weights or
+                attributes that the model would ignore, or lacks.
         """
-        if data.x.size(1) != self.features:
-            raise GltError(f"the model reads {self.features} features, the data has {data.x.size(1)}")
+        self._check(data)
         mine = next((b.device for b in self.buffers()), data.x.device)
         place = None
         x = data.x if data.x.layout == torch.strided else data.x.to_sparse_coo()
@@ -172,16 +195,25 @@ class Compact(nn.Module):
         kept = features_of(x) if x.size(1) else torch.zeros(x.size(0), 0, dtype=x.dtype)
         features = Csr.of(kept.csr) if isinstance(kept, SparseMatrix) else kept.contiguous()
         given = {k: data[k].to(mine) for k in GIVEN if data.get(k) is not None}
+        operators = [operator.of(data) for operator in self.operators]
+        operators = [operator.to(mine) for operator in operators]
+        return Ready(features.to(mine), Prepared(int(data.num_nodes or 0), operators, given), place)
+
+    def _check(self, data: Data) -> None:
+        check_graph(data)
+        if self.dtype not in (None, data.x.dtype):
+            own, given = (str(dtype).removeprefix("torch.") for dtype in (self.dtype, data.x.dtype))
+            raise GltError(f"the model computes in {own}, data.x is {given}: take x.to(torch.{own})")
+        if data.x.size(1) != self.features:
+            raise GltError(f"the model reads {self.features} features, the data has {data.x.size(1)}")
         if unseen := [name for name in self.missing if data.get(name) is not None]:
             raise GltError(
                 f"the model was compacted on a graph without {unseen[0]}, which it uses: compact it on one that has it,"
                 f" or take it out of the data (del data.{unseen[0]})"
             )
-        if any(operator.weighted for operator in self.operators) and data.get("edge_weight") is None:
+        weights = data.get("edge_weight")
+        if any(operator.weighted for operator in self.operators) and (weights is None or weights.dim() != 1):
             raise GltError("the model was compacted with edge weights: give the data edge_weight, [arcs]")
-        operators = [operator.of(data) for operator in self.operators]
-        operators = [operator.to(mine) for operator in operators]
-        return Ready(features.to(mine), Prepared(int(data.num_nodes or 0), operators, given), place)
 
     def on(self, data: Data, sparsify: bool = False) -> Compact:
         """The same model, made ready for another graph.
