@@ -696,6 +696,19 @@ def test_a_model_that_gives_something_else_is_one_line(what, said):
         compact(Gives(what), graph(1.0))
 
 
+def test_a_model_that_is_random_is_left_alone_and_said_so():
+    model, data = Gives(lambda h: F.dropout(h, 0.5)), graph(1.0)
+    made = compact(model, data)
+    assert made.report.error > 0.1
+    assert "Gives: left alone, it is random: two calls in evaluation mode differ by" in str(made.report)
+    assert made(graph(1.0, seed=2)).shape == (30, CLASSES), "which binds it to no graph"
+
+
+def test_a_model_whose_logits_are_not_finite_is_left_alone_and_said_so():
+    made = compact(Gives(lambda h: h / 0.0 * 0.0), graph(1.0))
+    assert "Gives: left alone, its logits are not all finite" in str(made.report)
+
+
 @pytest.mark.parametrize("words, reorder", [(0.1, True), (1.0, False)])
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_model_takes_its_graph_along(name, words, reorder):
