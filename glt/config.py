@@ -41,6 +41,7 @@ class Config:
     seeds: Annotated[Any, Field(description="how many seeds (0 to n-1), or the seeds")] = 1
     controls: Annotated[Any, Field(description="controls of every ticket: all, or a list of them")] = ()
     together: Annotated[Any, Field(description="models trained at once: a number, true, false or auto")] = False
+    initial: Annotated[bool, Field(description="whether ticket files hold initial weights that a seed gives")] = True
 
     def __post_init__(self) -> None:
         """Build every section, so that any mistake is found before anything runs."""
@@ -63,7 +64,8 @@ class Config:
     def spec(self) -> dict[str, Any]:
         """What defines the experiment: every section without options at their defaults.
 
-        No name, seeds or controls: with others, the tickets are the same; nor together: they are, to rounding.
+        No name, seeds or controls: with others, the tickets are the same; nor together: they are, to rounding; nor
+        initial, which says how they are stored.
         """
         sections = {section: spec_of(getattr(self, section)) for section in SECTIONS}
         return json.loads(json.dumps({**sections, "train": spec_of(self.train)}))

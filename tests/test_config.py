@@ -243,6 +243,12 @@ def test_a_mistake_in_an_override_is_told(overrides, words):
 # --- identity
 
 
+def test_how_tickets_are_stored_is_no_part_of_the_experiment():
+    assert load("initial=false").initial is False and load().initial is True
+    assert load("initial=false").id == load().id
+    refused(lambda: load("initial=maybe"), "'initial' = 'maybe'")
+
+
 def test_the_specification_leaves_defaults_out():
     assert load().spec() == {
         "dataset": {"name": "cora"},
