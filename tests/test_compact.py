@@ -713,7 +713,11 @@ def test_a_model_whose_logits_are_not_finite_is_left_alone_and_said_so():
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_model_takes_its_graph_along(name, words, reorder):
     model, data = masked(model_of(name), 0.3), graph(words, weighted=True)
-    made = compact(model, data, reorder=reorder).double()
+    made = compact(model, data, reorder=reorder)
+    first = next(step for step in made.steps if step.kind == "linear")
+    first.register_buffer("same", next(iter(first.tensors.values())))
+    made.double()
+    assert first.same is next(iter(first.tensors.values())), "what was one tensor still is"
     assert made().dtype == torch.float64 and difference(made().float(), reference(model, data)) <= 1e-5
     with pytest.raises(GltError, match=r"computes in float64, data.x is float32"):
         made(data)

@@ -171,9 +171,16 @@ class Compact(nn.Module):
         return next((dtype for dtype in own if dtype.is_floating_point), None)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Compact:
-        """What ``to``, ``double`` and the like call: the graph that it is ready for goes along."""
-        super()._apply(fn, recurse)
-        self.ready = None if self.ready is None else self.ready.changed(fn)
+        """What ``to`` and the like call: the graph that it is ready for goes along, and one tensor stays one."""
+        done: dict[int, tuple[Tensor, Tensor]] = {}
+
+        def once(tensor: Tensor) -> Tensor:
+            if id(tensor) not in done:
+                done[id(tensor)] = tensor, fn(tensor)
+            return done[id(tensor)][1]
+
+        super()._apply(once, recurse)
+        self.ready = None if self.ready is None else self.ready.changed(once)
         return self
 
     def prepare(self, data: Data) -> Ready:
