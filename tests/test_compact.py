@@ -25,7 +25,10 @@ from torch_geometric.nn import (
     GINConv,
     GraphConv,
     GraphNorm,
+    InstanceNorm,
     JumpingKnowledge,
+    LayerNorm,
+    PairNorm,
     SAGEConv,
     Sequential,
     SGConv,
@@ -445,6 +448,33 @@ class Between(nn.Module):
 
     def forward(self, x, edge_index):
         return self.last(self.between(self.conv(x, edge_index).relu()))
+
+
+@pytest.mark.parametrize("slopes", [1, 12])
+@pytest.mark.parametrize("density", [0.1, 1.0])
+def test_a_learned_slope_is_written_down(slopes, density):
+    slope = nn.PReLU(slopes)
+    with torch.no_grad():
+        slope.weight.copy_(torch.linspace(-0.5, 1.5, slopes) if slopes > 1 else torch.tensor([0.3]))
+    model, data = masked(Custom(), density, seed=2), graph(1.0)
+    model.norm = nn.Sequential(model.norm, slope)
+    made = compact(model, data, storage="dense", reorder=False)
+    assert_same(made, model, data)
+    assert (sizes(model, made)[1] < 0.8 * sizes(model, made)[0]) == (density < 1)
+
+
+@pytest.mark.parametrize("norm", [LayerNorm(12), PairNorm(), InstanceNorm(12)])
+def test_a_normalisation_over_nodes_is_one_line(norm):
+    model, data, other = masked(Between(norm), 0.3), graph(1.0), graph(1.0, seed=4)
+    made = compact(model, data, reorder=False)
+    assert_same(made, model, data, left_alone=1)
+    assert f"between: left alone, there is no rule for {type(norm).__name__}" in str(made.report)
+    assert difference(made(other), reference(model, other)) <= 1e-5
+
+
+def test_a_normalisation_of_each_node_has_its_rule():
+    model, data = masked(Between(LayerNorm(12, mode="node")), 0.3), graph(1.0)
+    assert_same(compact(model, data, reorder=False), model, data)
 
 
 FUNCTIONS = {

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch_geometric.data import Data
-from torch_geometric.nn import MessagePassing
+from torch_geometric.nn import BatchNorm, LayerNorm, MessagePassing
 
 from glt.compact.graphs import Operator
 from glt.compact.ops import Input, Opaque, Step
@@ -253,10 +253,12 @@ class Record(TorchFunctionMode):
 def recorded(model: nn.Module, data: Data) -> Record:
     """The steps of ``model``; the smallest modules that cannot be written down are called as they are.
 
+    So are PyG's normalisations over nodes, function by function of which would be nothing but a long report.
+
     Raises:
         NotRecordable: the model itself is such a module.
     """
-    whole: list[nn.Module] = []
+    whole = [module for module in model.modules() if _of_all_nodes(module)]
     while True:
         try:
             return Record(model, data, whole)
@@ -264,6 +266,12 @@ def recorded(model: nn.Module, data: Data) -> Record:
             if error.module is None or error.module is model:
                 raise
             whole.append(error.module)
+
+
+def _of_all_nodes(module: nn.Module) -> bool:
+    """Whether it is one of PyG's normalisations that have no rule."""
+    ours = type(module) is BatchNorm or (type(module) is LayerNorm and module.mode == "node")
+    return type(module).__module__.startswith("torch_geometric.nn.norm.") and not ours
 
 
 @contextmanager
