@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field
 
 from glt.errors import GltError, unknown
-from glt.registry import build, checked, names, spec_of
+from glt.registry import FAMILIES, build, checked, get, names, options, singular, spec_of
 from glt.train import Recipe
 from glt.training import MOST
 
@@ -41,6 +41,7 @@ class Config:
     seeds: Annotated[Any, Field(description="how many seeds (0 to n-1), or the seeds")] = 1
     controls: Annotated[Any, Field(description="controls of every ticket: all, or a list of them")] = ()
     together: Annotated[Any, Field(description="models trained at once: a number, true, false or auto")] = False
+    initial: Annotated[bool, Field(description="whether ticket files hold initial weights that a seed gives")] = True
 
     def __post_init__(self) -> None:
         """Build every section, so that any mistake is found before anything runs."""
@@ -63,7 +64,8 @@ class Config:
     def spec(self) -> dict[str, Any]:
         """What defines the experiment: every section without options at their defaults.
 
-        No name, seeds or controls: with others, the tickets are the same; nor together: they are, to rounding.
+        No name, seeds or controls: with others, the tickets are the same; nor together: they are, to rounding; nor
+        initial, which says how they are stored.
         """
         sections = {section: spec_of(getattr(self, section)) for section in SECTIONS}
         return json.loads(json.dumps({**sections, "train": spec_of(self.train)}))
@@ -168,6 +170,8 @@ def override(tree: dict[str, Any], text: str) -> None:
 def assign(tree: dict[str, Any], key: str, value: Any, said: str) -> None:
     """Set a section (``key`` without a dot) or one option of a section (``strategy.weight``) of a config's mapping.
 
+    An option of a piece that the mapping does not name (``strategy.pruner.granularity``) is one of the default piece.
+
     Raises:
         GltError: no such section, or it has no options; the message begins with ``said``.
     """
@@ -183,12 +187,19 @@ def assign(tree: dict[str, Any], key: str, value: Any, said: str) -> None:
     spec = tree.get(section, default)
     spec = _options(said, section, spec)
     *path, last = option.split(".")
-    node = spec
+    node, family = spec, SECTIONS.get(section, "")
     for part in path:
-        node[part] = _options(said, part, node.get(part))
-        node = node[part]
+        node[part] = _options(said, part, node.get(part, _usual(node, family, part)))
+        node, family = node[part], next((f for f in FAMILIES if singular(f) == part), "")
     node[last] = value
     tree[section] = spec
+
+
+def _usual(spec: Mapping[str, Any], family: str, option: str) -> Any:
+    """The default of an option of the piece that ``spec`` says; None where it is not known."""
+    if spec.get("name") not in (names(family) if family else ()):
+        return None
+    return next((o.default for o in options(get(family, spec["name"])) if o.name == option), None)
 
 
 def _options(said: str, what: str, spec: Any) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from torch_geometric.data import Data
 
 from glt.errors import GltError
 
+OPTIONS = ("edge_weight", "edge_attr")
+"""What of a graph a model is called with where the graph has it and its ``forward`` takes it."""
+
 
 class Forward:
     """``model`` on ``data``, with what does not change between epochs done once.
@@ -82,9 +85,13 @@ def arguments_of(model: nn.Module, data: Data, plain: bool = False) -> tuple[tup
     if hasattr(model, "prepare") and not plain:
         return model.prepare(data), {}  # type: ignore[operator]
     x = data.x if data.x.layout == torch.strided else data.x.to_dense()
-    takes = inspect.signature(model.forward).parameters
-    options = {k: data[k] for k in ("edge_weight", "edge_attr") if k in takes and data.get(k) is not None}
-    return (x, data.edge_index), options
+    return (x, data.edge_index), {k: data[k] for k in taken(model) if data.get(k) is not None}
+
+
+def taken(model: nn.Module) -> list[str]:
+    """Those of :data:`OPTIONS` that ``forward`` takes."""
+    parameters = inspect.signature(model.forward).parameters
+    return [name for name in OPTIONS if name in parameters]
 
 
 def logits_of(model: nn.Module, forward: Callable[[], Tensor]) -> Tensor:

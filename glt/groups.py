@@ -93,7 +93,7 @@ def best_groups(
     Cost: O(n + groups log groups).
     """
     total = sum(score.numel() for score in scores.values())
-    keep = keep_count(total, sparsity, "weights")
+    keep = keep_count(total, sparsity, "weights", least=0)
     size = groups.total(alive) if alive else groups.size
     value = _pooled(groups, scores, size, alive, pool)
     if bool(value.isnan().any()):

@@ -13,6 +13,10 @@ from glt.errors import GltError
 from glt.registry import build
 
 
+class NoSeed(GltError):
+    """Initial weights that no seed gives."""
+
+
 def sha256(state: Mapping[str, Tensor]) -> str:
     """Of every tensor's name, type, shape and bytes, in order of names."""
     total = hashlib.sha256()
@@ -27,7 +31,7 @@ def recipe(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, 
     """How ``state`` is made again, after having done so.
 
     Raises:
-        GltError: it cannot be: not a built-in backbone, or not what its seed gives.
+        NoSeed: it cannot be: not a built-in backbone, or not what its seed gives.
     """
     if "backbone" in config and "seed" in config:
         shapes = {name: tensor.shape for name, tensor in state.items()}
@@ -38,7 +42,7 @@ def recipe(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, 
                 same = {name: t.shape for name, t in backbone(*widths).state_dict().items()} == shapes
             if same and sha256(_made(config["backbone"], widths, config["seed"])) == digest:
                 return {"widths": list(widths), "seed": config["seed"], "sha256": digest}
-    raise GltError(
+    raise NoSeed(
         "the initial weights are not those that a seed gives a built-in backbone: save the ticket with initial=True"
     )
 

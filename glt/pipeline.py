@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +13,9 @@ from torch_geometric.data import Data
 
 from glt.config import Config
 from glt.controlled import control, teaching_of
-from glt.errors import TrainingError
+from glt.errors import GltWarning, TrainingError
 from glt.inductive import track_of
+from glt.initial import NoSeed
 from glt.measured import measured
 from glt.problem import Problem
 from glt.provenance import provenance
@@ -254,7 +256,7 @@ def _save(run: Run, problem: Problem, level: Level, ticket: Ticket) -> Record:
     """Write the ticket, then its record: a kill in between costs the record alone, which comes again."""
     path = run.path(problem.seed, level.number)
     ticket.metrics |= {"dense_val": problem.dense.val, "dense_test": problem.dense.test}
-    sha256 = ticket.save(path)
+    sha256 = _written(ticket, path, run.config.initial)
     record = {
         **_point(run, problem, level),
         "track": track_of(problem.config, getattr(run.config.strategy, "track", "none") if level.number else "none"),
@@ -266,6 +268,16 @@ def _save(run: Run, problem: Problem, level: Level, ticket: Ticket) -> Record:
     }
     run.results.append(record)
     return record
+
+
+def _written(ticket: Ticket, path: Path, initial: bool) -> str:
+    """The digest of the file, with the initial weights where they are wanted, or no seed gives them."""
+    try:
+        return ticket.save(path, initial=initial)
+    except NoSeed:
+        text = "initial: false: tickets whose initial weights no seed gives (rewind_to above 0) hold them all the same"
+        warnings.warn(text, GltWarning, stacklevel=2)
+        return ticket.save(path)
 
 
 def _failed(run: Run, problem: Problem, level: Level, error: Exception) -> Record:

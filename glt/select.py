@@ -17,13 +17,14 @@ SAMPLE = 1 << 14
 """Values that are sorted to find out where to look for a quantile."""
 
 
-def keep_count(total: int, sparsity: float, what: str = "items") -> int:
+def keep_count(total: int, sparsity: float, what: str = "items", least: int = 1) -> int:
     """How many of ``total`` items a sparsity keeps: ``total - round(sparsity * total)``, halves rounded up.
 
     Args:
         total: number of prunable items, at least 1.
         sparsity: fraction removed, in [0, 1).
         what: plural name of the items, for the error messages.
+        least: 0 lets everything go, where the caller says what has to stay.
 
     Raises:
         GltError: the sparsity is outside [0, 1), there is nothing to prune, or everything would go.
@@ -33,7 +34,7 @@ def keep_count(total: int, sparsity: float, what: str = "items") -> int:
     if total < 1:
         raise GltError(f"there are no {what} to prune: the graph or model has none")
     removed = math.floor(float(sparsity) * total + 0.5)
-    if removed >= total:
+    if total - removed < least:
         largest = math.floor((1.0 - 0.5 / total) * 1e6 - 1) / 1e6
         raise GltError(f"sparsity {sparsity} removes all {total} {what}; use at most {max(largest, 0.0):g}")
     return total - removed

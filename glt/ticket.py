@@ -148,7 +148,7 @@ class Ticket:
             initial: also keep the initial weights. Without, seed and sha256 are kept, and loading makes them again.
 
         Raises:
-            GltError: ``initial=False``, and they are not what the seed gives a built-in backbone.
+            NoSeed: ``initial=False``, and they are not what the seed gives a built-in backbone; a GltError.
         """
         how = None if initial else recipe(self.initial, self.config)
         tensors = {"edges": ticket_file.pack(self.edge_keep)}

@@ -81,6 +81,29 @@ def test_a_variant_with_other_logits_is_a_fault(case):
         bench(case, [whole(case)], 0, 1, ["torch prune", "compact"])
 
 
+def test_a_file_of_another_ticket_is_refused(main, case, ticket, workplace):  # noqa: F811
+    dense = ticket.with_name("level00.safetensors")
+    options = ("--only", "compact", "--passes", "1", "--warm-up", "0")
+    for suffix in ("safetensors", "pt2"):
+        main("export", dense, "-o", f"dense.{suffix}", "--storage", "dense", "--no-reorder")
+        code, out, err = main("bench", ticket, f"dense.{suffix}", *options)
+        assert (code, out) == (2, "")
+        assert f"dense.{suffix} and the ticket named before it give different logits" in one_line(err)
+    assert main("bench", dense, "dense.pt2", *options)[0] == 0
+
+
+@pytest.mark.parametrize("rows", [119, None])
+def test_a_file_that_does_not_fit_the_graph_is_one_line(case, rows):
+    def call():
+        if rows is None:
+            raise RuntimeError("Got invalid dimensions\nfor input")
+        return torch.zeros(rows, 3)
+
+    message = r"give different logits" if rows else r"\(RuntimeError: Got invalid dimensions for input\): name it after"
+    with pytest.raises(GltError, match=message):
+        bench(case, [whole(case)], 0, 1, ["compact"], {"it.onnx": Runner(call, None)})
+
+
 def test_neighbourhoods_hold_all_that_logits_depend_on(case):
     model, wanted = case.masked(), torch.tensor([3, 50])
     part, at = neighbourhood(case.sub, wanted, 3)

@@ -18,7 +18,7 @@ from reference import ogb_files
 from reference.scorers import MODEL_FREE, NEEDS_MODEL
 
 import glt
-from glt import allocator, cli, pipeline
+from glt import allocator, cli, pipeline, ticket_file
 from glt.allocate import densities
 from glt.edgelist import EdgeList, read, write
 from glt.layers import LAYERS
@@ -249,6 +249,30 @@ def test_verify_rerun(main, ticket):
     code, out, _ = main("verify", ticket, "--rerun")
     assert code == 0
     assert "edges that differ" in out and "initial weights that differ" in out
+
+
+def test_a_run_stores_tickets_without_initial_weights(main, made, ticket, workplace):
+    assert main("run", "--quiet", *TINY, "-o", "initial=false")[0] == 0
+    (small,) = workplace.glob("runs/run/*/seed0/level01.safetensors")
+    assert small.relative_to(workplace) == ticket.relative_to(made), "the experiment is the same"
+    one, other = Ticket.load(small), Ticket.load(ticket)
+    assert all(torch.equal(v, one.initial[k]) for k, v in other.initial.items())
+    assert all(torch.equal(v, one.trained[k]) for k, v in other.trained.items())
+    held = sum(v.numel() * v.element_size() for v in other.initial.values())
+    assert small.stat().st_size < ticket.stat().st_size - held
+    record = json.loads(small.parents[2].joinpath("results.jsonl").read_text().splitlines()[-1])
+    assert record["ticket_bytes"] == small.stat().st_size
+    assert main("verify", small, "--rerun")[0] == 0
+
+
+def test_initial_weights_that_no_seed_gives_are_stored(main, workplace):
+    options = ("-o", "strategy={name: imp, rewind_to: 0.5}", "-o", "initial=false")
+    with pytest.warns(glt.errors.GltWarning, match="initial: false: tickets whose initial weights no seed gives"):
+        assert main("run", "--quiet", *TINY, *options)[0] == 0
+    folder = next(workplace.glob("runs/run/*/seed0"))
+    headers = [ticket_file.read(folder / f"level{level:02d}.safetensors")[0] for level in (0, 1)]
+    assert ["initial" in header for header in headers] == [True, False]
+    assert main("verify", folder / "level01.safetensors", "--rerun")[0] == 0
 
 
 @pytest.mark.parametrize("name", ["graph_sparsity", "weight_sparsity", "val", "test"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import torch_geometric
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.backbones import CHOICES, STACKS
@@ -21,9 +22,13 @@ from torch_geometric.nn import (
     GCN2Conv,
     GCNConv,
     GENConv,
+    GINConv,
     GraphConv,
     GraphNorm,
+    InstanceNorm,
     JumpingKnowledge,
+    LayerNorm,
+    PairNorm,
     SAGEConv,
     Sequential,
     SGConv,
@@ -229,6 +234,70 @@ def test_a_custom_module(conv, density):
 def test_pygs_own_models(name):
     model, data = masked(PYG[name](), 0.2), graph()
     assert_same(compact(model, data), model, data)
+
+
+BASIC = {
+    "GCN": {"jk": "cat"},
+    "GraphSAGE": {},
+    "GIN": {},
+    "GAT": {"heads": 4},
+}
+
+
+@pytest.mark.parametrize("name", BASIC)
+def test_pygs_basic_models_get_smaller(name):
+    torch.manual_seed(0)
+    model = masked(getattr(torch_geometric.nn, name)(FEATURES, 16, 3, CLASSES, **BASIC[name]), 0.05)
+    data = graph(1.0)
+    made = compact(model, data, storage="dense", reorder=False)
+    assert_same(made, model, data)
+    before, after = sizes(model, made)
+    assert after < before / 2
+
+
+CALLS = {
+    "edge_attr=None": lambda conv, x, arcs: conv(x, arcs, edge_attr=None),
+    "edge_weight=None": lambda conv, x, arcs: conv(x, arcs, edge_weight=None),
+    "size=None": lambda conv, x, arcs: conv(x, arcs, size=None),
+    "positions": lambda conv, x, arcs: conv(x, arcs, None, None),
+    "pair": lambda conv, x, arcs: conv((x, x), arcs),
+    "keywords": lambda conv, x, arcs: conv(edge_index=arcs, x=x),
+}
+USES = [
+    *[(GATConv, how) for how in ("edge_attr=None", "size=None", "positions", "pair", "keywords")],
+    *[(GENConv, how) for how in ("edge_attr=None", "size=None", "positions", "pair", "keywords")],
+    *[(GraphConv, how) for how in ("edge_weight=None", "size=None", "positions", "pair", "keywords")],
+    *[(TransformerConv, how) for how in ("edge_attr=None", "positions", "pair", "keywords")],
+    *[(SAGEConv, how) for how in ("size=None", "pair", "keywords")],
+    *[(lambda i, o: GINConv(nn.Linear(i, o)), how) for how in ("size=None", "pair", "keywords")],
+]
+
+
+@pytest.mark.parametrize("conv, how", USES)
+def test_a_convolution_has_its_rule_however_it_is_called(conv, how):
+    class Called(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = conv(FEATURES, CLASSES)
+
+        def forward(self, x, edge_index):
+            return CALLS[how](self.one, x, edge_index)
+
+    model, data = masked(Called(), 0.2), graph(1.0)
+    assert_same(compact(model, data, storage="dense", reorder=False), model, data)
+
+
+def test_a_convolution_with_a_pair_of_two_is_left_alone():
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lift, self.one = nn.Linear(FEATURES, FEATURES), SAGEConv(FEATURES, CLASSES)
+
+        def forward(self, x, edge_index):
+            return self.one((x, self.lift(x)), edge_index)
+
+    model, data = masked(Pair(), 0.2), graph(1.0)
+    assert_same(compact(model, data, storage="dense", reorder=False), model, data, left_alone=1)
 
 
 class Initial(nn.Module):
@@ -439,6 +508,33 @@ class Between(nn.Module):
         return self.last(self.between(self.conv(x, edge_index).relu()))
 
 
+@pytest.mark.parametrize("slopes", [1, 12])
+@pytest.mark.parametrize("density", [0.1, 1.0])
+def test_a_learned_slope_is_written_down(slopes, density):
+    slope = nn.PReLU(slopes)
+    with torch.no_grad():
+        slope.weight.copy_(torch.linspace(-0.5, 1.5, slopes) if slopes > 1 else torch.tensor([0.3]))
+    model, data = masked(Custom(), density, seed=2), graph(1.0)
+    model.norm = nn.Sequential(model.norm, slope)
+    made = compact(model, data, storage="dense", reorder=False)
+    assert_same(made, model, data)
+    assert (sizes(model, made)[1] < 0.8 * sizes(model, made)[0]) == (density < 1)
+
+
+@pytest.mark.parametrize("norm", [LayerNorm(12), PairNorm(), InstanceNorm(12)])
+def test_a_normalisation_over_nodes_is_one_line(norm):
+    model, data, other = masked(Between(norm), 0.3), graph(1.0), graph(1.0, seed=4)
+    made = compact(model, data, reorder=False)
+    assert_same(made, model, data, left_alone=1)
+    assert f"between: left alone, there is no rule for {type(norm).__name__}" in str(made.report)
+    assert difference(made(other), reference(model, other)) <= 1e-5
+
+
+def test_a_normalisation_of_each_node_has_its_rule():
+    model, data = masked(Between(LayerNorm(12, mode="node")), 0.3), graph(1.0)
+    assert_same(compact(model, data, reorder=False), model, data)
+
+
 FUNCTIONS = {
     "normalize": F.normalize,
     "slice": lambda h: torch.cat([h[:, 6:], h[:, :6]], dim=1),
@@ -633,6 +729,134 @@ def test_another_number_of_features_is_an_error():
     other.x = other.x[:, 1:]
     with pytest.raises(GltError, match=f"reads {FEATURES} features, the data has {FEATURES - 1}"):
         made(other)
+
+
+def changed(**attributes):
+    """The graph of the tests with some of its attributes changed; None takes one out."""
+    data = graph(1.0, weighted=True)
+    for name, attribute in attributes.items():
+        data[name] = attribute
+    return data
+
+
+WRONG = {
+    "no x": (lambda: Data(edge_index=arcs_of((0, 1)), num_nodes=2), r"data.x must be float \[nodes, features\]"),
+    "no arcs": (lambda: Data(x=torch.zeros(3, FEATURES)), "data.edge_index is missing"),
+    "integers": (lambda: changed(x=graph().x.int()), r"got int32 \[.*take x.float\(\)"),
+    "truth": (lambda: changed(x=graph().x.bool()), r"got bool \[.*take x.float\(\)"),
+    "doubles": (
+        lambda: changed(x=graph().x.double()),
+        r"computes in float32, data.x is float64: take x.to\(torch.float32",
+    ),
+    "halves": (lambda: changed(x=graph().x.half()), "computes in float32, data.x is float16"),
+    "a row": (lambda: changed(x=torch.zeros(30)), r"got float32 \[30\]"),
+    "no such node": (lambda: changed(edge_index=arcs_of((0, 99)), edge_weight=torch.ones(1)), "holds node 99"),
+    "too few weights": (lambda: changed(edge_weight=torch.ones(3)), r"data.edge_weight is \[3\], but there are"),
+    "a table of weights": (lambda: changed(edge_weight=graph(1.0, True).edge_weight[:, None]), r"give .* \[arcs\]"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_graph_that_does_not_fit_is_one_line(what):
+    make, said = WRONG[what]
+    made = compact(model_of("gcn"), graph(1.0, weighted=True), reorder=False)
+    with pytest.raises(GltError, match=said):
+        made(make())
+    if "computes in" not in said and "table" not in what:  # of which the model itself says what it thinks
+        with pytest.raises(GltError, match=said):
+            compact(model_of("gcn"), make())
+
+
+class Gives(nn.Module):
+    """Something else than logits."""
+
+    def __init__(self, what):
+        super().__init__()
+        self.conv, self.what = GCNConv(FEATURES, CLASSES), what
+
+    def forward(self, x, edge_index):
+        return self.what(self.conv(x, edge_index))
+
+
+@pytest.mark.parametrize(
+    "what, said",
+    [
+        (lambda h: (h, h), "gives a tuple, not logits"),
+        (lambda h: h.mean(0), f"gives a Tensor .{CLASSES}., not logits"),
+        (lambda h: h.argmax(1), "not logits, float"),
+    ],
+)
+def test_a_model_that_gives_something_else_is_one_line(what, said):
+    with pytest.raises(GltError, match=said):
+        compact(Gives(what), graph(1.0))
+
+
+def test_a_model_that_is_random_is_left_alone_and_said_so():
+    model, data = Gives(lambda h: F.dropout(h, 0.5)), graph(1.0)
+    made = compact(model, data)
+    assert made.report.error > 0.1
+    assert "Gives: left alone, it is random: two calls in evaluation mode differ by" in str(made.report)
+    assert made(graph(1.0, seed=2)).shape == (30, CLASSES), "which binds it to no graph"
+
+
+def test_a_model_whose_logits_are_not_finite_is_left_alone_and_said_so():
+    made = compact(Gives(lambda h: h / 0.0 * 0.0), graph(1.0))
+    assert "Gives: left alone, its logits are not all finite" in str(made.report)
+
+
+@pytest.mark.parametrize("words, reorder", [(0.1, True), (1.0, False)])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_model_takes_its_graph_along(name, words, reorder):
+    model, data = masked(model_of(name), 0.3), graph(words, weighted=True)
+    made = compact(model, data, reorder=reorder)
+    first = next(step for step in made.steps if step.kind == "linear")
+    first.register_buffer("same", next(iter(first.tensors.values())))
+    made.double()
+    assert first.same is next(iter(first.tensors.values())), "what was one tensor still is"
+    assert made().dtype == torch.float64 and difference(made().float(), reference(model, data)) <= 1e-5
+    with pytest.raises(GltError, match=r"computes in float64, data.x is float32"):
+        made(data)
+    data.x = data.x.double()
+    assert difference(made(data), made()) <= 1e-6
+    assert {tensor.device.type for tensor in made.to("meta").ready.tensors()} == {"meta"}
+
+
+class Weighted(nn.Module):
+    """Takes edge weights, and edge attributes where ``channels`` says so many."""
+
+    def __init__(self, channels=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.channels = GCNConv(FEATURES, CLASSES), channels
+        self.two = GATConv(FEATURES, CLASSES, edge_dim=channels)
+
+    def forward(self, x, edge_index, edge_weight=None, edge_attr=None):
+        return self.one(x, edge_index, edge_weight) + self.two(x, edge_index, edge_attr if self.channels else None)
+
+
+@pytest.mark.parametrize("name, channels", [("edge_weight", None), ("edge_attr", 3)])
+def test_what_the_model_uses_and_its_graph_had_not_is_refused(name, channels, tmp_path):
+    model, data = Weighted(channels), graph(1.0)
+    made = compact(model, data, reorder=False)
+    other = graph(1.0, seed=2)
+    assert difference(made(other), reference(model, other)) <= 1e-5
+    arcs = other.edge_index.size(1)
+    other[name] = torch.rand(arcs) if channels is None else torch.rand(arcs, channels)
+    said = f"compacted on a graph without {name}, which it uses.*del data.{name}"
+    with pytest.raises(GltError, match=said):
+        made(other)
+    if channels is None:
+        with pytest.raises(GltError, match=said):
+            load(export(made, tmp_path / "it.safetensors")).on(other)
+
+
+def test_what_the_model_ignores_is_not_refused():
+    model, data = Weighted(), graph(1.0, weighted=True)
+    made, other = compact(model, data, reorder=False), graph(1.0, weighted=True, seed=2)
+    other.edge_attr = torch.rand(other.edge_index.size(1), 3)
+    assert made.missing == ()
+    assert difference(made(other), reference(model, other)) <= 1e-5
+    assert compact(model_of("sage"), graph(), reorder=False).missing == ()
 
 
 # --- tickets

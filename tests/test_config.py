@@ -181,6 +181,16 @@ def test_options_within_options():
     assert config.strategy.scorer.seed == 6
 
 
+@pytest.mark.parametrize("strategy", ["imp", "oneshot", "random"])
+def test_an_option_of_a_piece_that_is_not_named_is_the_default_ones(strategy):
+    config = load(f"strategy={strategy}", "strategy.pruner.granularity=unit")
+    default = load(f"strategy={strategy}").strategy.pruner.name
+    assert config.strategy.pruner.name == default and config.strategy.pruner.granularity.name == "unit"
+    assert config.id == load(f"strategy={{name: {strategy}, pruner: {{name: {default}, granularity: unit}}}}").id
+    block = ("strategy.pruner.granularity.name=block", "strategy.pruner.granularity.size=8")
+    assert load(f"strategy={strategy}", *block).strategy.pruner.granularity.size == 8
+
+
 def test_the_later_override_wins_and_the_file_stays(tmp_path):
     path = written(tmp_path, "train: {epochs: 9}")
     assert Config.load(path, ["train.epochs=7", "train.epochs=8"]).train.epochs == 8
@@ -212,6 +222,7 @@ def test_values_are_read_as_yaml():
         (["strategy.weight=heavy"], "'weight' = 'heavy'"),
         (["strategy.scorer=tedy"], "did you mean 'teddy'"),
         (["strategy.scorer.seed=3"], "seed"),
+        (["strategy=imp", "strategy.pruner.granularity.size=8"], "granularity 'element': unknown option 'size'"),
         (["strategy.=5"], "5"),
         (["strategy..a=5"], "''"),
         (["strategy=5", "strategy.weight=3"], "strategy"),
@@ -230,6 +241,12 @@ def test_a_mistake_in_an_override_is_told(overrides, words):
 
 
 # --- identity
+
+
+def test_how_tickets_are_stored_is_no_part_of_the_experiment():
+    assert load("initial=false").initial is False and load().initial is True
+    assert load("initial=false").id == load().id
+    refused(lambda: load("initial=maybe"), "'initial' = 'maybe'")
 
 
 def test_the_specification_leaves_defaults_out():

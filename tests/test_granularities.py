@@ -13,7 +13,7 @@ from torch import nn
 from glt.allocate import ALLOCATIONS, allocate
 from glt.config import Config
 from glt.constraints import largest_weights, project_weights, prunable_weights
-from glt.errors import GltError, TrainingError
+from glt.errors import GltError, GltWarning, TrainingError
 from glt.groups import layers_of
 from glt.registry import build
 from glt.select import keep_count
@@ -171,7 +171,8 @@ def test_weights_between_two_units_are_counted_once():
     assert [m.int().tolist() for m in masks.values()] == [[[1, 1], [1, 1]], [[1, 1], [0, 0]], [[1, 0], [1, 0]]]
     masks = largest_weights(weights, 0.4, granularity="unit")  # 7: one unit of each layer, 2 + 1 + 2
     assert [m.int().tolist() for m in masks.values()] == [[[1, 1], [0, 0]], [[1, 0], [0, 0]], [[1, 0], [1, 0]]]
-    assert "is 5: use at most 0.583" in message(largest_weights, weights, 0.7, granularity="unit")
+    for sparsity in (0.7, 0.9999):  # of which the other keeps no weight at all
+        assert "is 5: use at most 0.583" in message(largest_weights, weights, sparsity, granularity="unit")
 
 
 @pytest.mark.parametrize("kind", STACKS)
@@ -244,6 +245,18 @@ def test_a_layer_without_blocks_is_told():
         warnings.simplefilter("error")
         masks(scores, 0.5)
         masks(scores, 0.6, "uniform", 0)
+
+
+def test_a_layer_without_blocks_is_told_while_weights_are_projected():
+    """Whose last block goes in some step, not when the projection is set up."""
+    model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Linear(4, 4))
+    with torch.no_grad():
+        model[0].weight[:, 4:] *= 0.01
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    project_weights(model, optimizer, 0.6, granularity={"name": "block", "size": 4})
+    with pytest.warns(GltWarning, match="sparsity 0.6 leaves matrix 2 of 2 without a block"):
+        model[1].weight.grad = model[1].weight.detach().clone()
+        optimizer.step()
 
 
 def test_the_share_of_the_last_layer_has_its_floor_in_blocks():

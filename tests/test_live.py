@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from reference.graphs import small_sbm
 from test_pipeline import VOLATILE, every, experiment
 from torch import nn
-from torch_geometric.nn import GATConv, GCNConv, SAGEConv
+from torch_geometric.nn import GATConv, GCNConv, SAGEConv, Sequential
 
 from glt.constraints import largest_weights, prunable_weights
 from glt.frozen import fit_frozen, whole_lines
@@ -209,6 +209,18 @@ def test_a_users_own_model():
     torch.manual_seed(0)
     model = Own(nn.Linear(15, CLASSES)).double()
     assert both(model, graph(), random_masks(model, 0.15))[1]
+
+
+@pytest.mark.parametrize("slopes", [1, 12])
+def test_learned_slopes(slopes):
+    torch.manual_seed(0)
+    parts = [
+        *((GCNConv(8, 12), "x, edge_index -> x"), nn.PReLU(slopes)),
+        *((SAGEConv(12, 12), "x, edge_index -> x"), nn.PReLU(), nn.Linear(12, CLASSES)),
+    ]
+    model = Sequential("x, edge_index", parts).double()
+    _, (part, whole) = both(model, graph(), random_masks(model, 0.1))
+    assert part < whole / 2, "it is as narrow as with a ReLU"
 
 
 class Twice(nn.Module):

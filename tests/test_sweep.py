@@ -17,7 +17,7 @@ import yaml
 from cli_runs import CSBM, one_line
 from rich.console import Console
 
-from glt import pipeline, registry
+from glt import pipeline, registry, ticket_file
 from glt.commands.sweep_progress import _Board, duration
 from glt.config import Config
 from glt.errors import DataUnavailable, GltError, TrainingError
@@ -268,6 +268,16 @@ def test_nothing_is_repeated(main, monkeypatch):
     code, out, _ = main("sweep", "-q", "--json", written(TREE), *ALONE)
     assert code == 0 and [json.loads(line) for line in out.splitlines()] == before
     assert list(results()) == before
+
+
+def test_tickets_are_stored_without_initial_weights(main):
+    base = {**BASE, "seeds": 1, "schedule": {"name": "oneshot", "graph": 0.2, "weight": 0.5}}
+    tree = {"name": "it", "base": {**base, "initial": False}, "grid": {"strategy": ["teddy"]}}
+    assert main("sweep", written(tree), "-q", *ALONE)[0] == 0
+    (one,) = Path("runs/it").glob("*/seed0/level01.safetensors")
+    header, tensors = ticket_file.read(one)
+    assert header["initial"]["seed"] == 0 and not any(name.startswith("initial/") for name in tensors)
+    assert main("verify", one, "--rerun")[0] == 0
 
 
 def test_controls_are_part_of_a_point(main):

@@ -56,7 +56,6 @@ def reloaded(path: Path, compact: Any = None, device: str = "cpu") -> Runner:
     if made.ready is None:
         raise GltError(f"{path} was exported without its graph (--no-graph): export it with the graph to time it")
     made.to(device)
-    made.ready = made.ready.to(torch.device(device))
     return Runner(made, (made, made.ready))
 
 

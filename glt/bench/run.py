@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch_geometric.data import Data
 
 from glt.bench.measure import held, interleaved, spread, transient
 from glt.bench.queries import Query
-from glt.bench.variants import Case, Runner, Unsupported, Variant, variants
+from glt.bench.variants import Case, Runner, Unsupported, Variant, called, variants
 from glt.errors import GltError, unknown
 from glt.kernels import recording
 from glt.provenance import provenance
@@ -19,6 +20,7 @@ from glt.results import Record
 
 TOLERANCE = 1e-3
 BASE = "stock PyG"
+OWN = "name it after the ticket that it was exported from, or alone"
 
 
 def bench(
@@ -37,14 +39,15 @@ def bench(
         warm_up: rounds that do not count; see :func:`glt.bench.measure.interleaved`.
         passes: rounds that do.
         names: variants (default: all); stock PyG is always among them.
-        others: further runners for the whole graph, such as exported files.
+        others: further runners of the ticket for the whole graph, such as exported files.
 
     Raises:
-        GltError: an unknown variant; variants that should give the same logits do not.
+        GltError: an unknown variant; variants, or others, that should give the same logits do not.
     """
     known = variants()
     if wrong := [name for name in names or () if name not in known]:
         raise GltError(unknown("variant", wrong[0], list(known)))
+    _check_others(case, others or {})
     chosen = {n: v for n, v in known.items() if names is None or n in (BASE, *names)}
     built: dict[str, Callable[[Data], Runner]] = {}
     notes: dict[str, str] = {}
@@ -137,6 +140,26 @@ def _check(query: Query, chosen: Mapping[str, Variant], ready: Mapping[str, Sequ
         if same not in ready:
             continue
         at: Any = slice(None) if query.at is None else query.at[chosen[name].graph][0]
-        one, other = runners[0].call()[at], ready[same][0].call()[at]
-        if not float((one - other).abs().max()) <= TOLERANCE * max(float(other.abs().max()), 1e-30):
+        if not _close(runners[0].call()[at], ready[same][0].call()[at]):
             raise GltError(f"{name} and {same} give different logits for {query.name}: this is a fault of glt's")
+
+
+@torch.no_grad()
+def _check_others(case: Case, others: Mapping[str, Runner]) -> None:
+    """They are the ticket's own: what they give is what the masked model gives."""
+    wanted = called(case.masked(), case.sub, False).call() if others else None
+    for name, runner in others.items():
+        try:
+            logits = runner.call()
+        except Exception as error:  # of whatever runs the file
+            reason = " ".join(str(error).split())[:100]
+            raise GltError(
+                f"{name} does not run beside this ticket ({type(error).__name__}: {reason}): {OWN}"
+            ) from None
+        assert wanted is not None
+        if logits.shape != wanted.shape or not _close(logits, wanted):
+            raise GltError(f"{name} and the ticket named before it give different logits: {OWN}")
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    return float((one - other).abs().max()) <= TOLERANCE * max(float(other.abs().max()), 1e-30)

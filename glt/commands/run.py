@@ -61,6 +61,7 @@ def run(
     \b
     glt run configs/demo.yaml
     glt run configs/demo.yaml -o strategy.weight=0 -o seeds=5
+    glt run configs/demo.yaml -o initial=false   (small tickets: initial weights are made again by their seed)
     glt run --dataset cora --backbone gcn --graph-sparsity 0.4 --weight-sparsity 0.67
     """  # noqa: D301 - click reads the backspace
     from glt.commands import device as machine

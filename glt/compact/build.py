@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import MessagePassing
 from torch_geometric.utils import subgraph
 
+from glt.check import check_graph
 from glt.compact.exact import difference, tolerance
 from glt.compact.live import shrink
 from glt.compact.model import Compact, Line, Report
@@ -20,7 +21,7 @@ from glt.compact.order import Program, fold, in_place, narrow_first, used, weigh
 from glt.compact.record import GIVEN, NotRecordable, Record, recorded
 from glt.compact.storage import choose, milliseconds
 from glt.errors import GltError
-from glt.forward import Forward, arguments_of
+from glt.forward import Forward, arguments_of, taken
 from glt.sparse import SparseMatrix, features_of
 
 FASTER = 0.95
@@ -36,7 +37,7 @@ def compact(
     outgoing weights zero, or all incoming ones (what such a unit gives is a constant, and goes into the biases of its
     readers). Normalisation of the graph is folded into stored values, batch norm into weights. What is not understood
     is left alone, and the report says so; if the result differs by more than 1e-5 of the largest logit (in half
-    precision 8e-3, in bfloat16 6e-2), all is.
+    precision 8e-3, in bfloat16 6e-2), all is, as is a model that gives other logits in every call.
 
     Args:
         model: any module that calls as ``model(x, edge_index)``; it is not modified.
@@ -47,12 +48,15 @@ def compact(
         narrow: let a product with the graph come before one with weights that makes rows wider.
 
     Raises:
-        GltError: an unknown storage, or ``cached=True`` layers.
+        GltError: an unknown storage, ``cached=True`` layers, a graph that no model can be called on, or a model that
+            gives something else than logits. The model's own errors pass.
     """
+    check_graph(data)
     model = copy.deepcopy(model).eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     reference = Forward(model, data, plain=True).evaluate()
+    _check_logits(model, reference, data)
     lines: list[Line] = []
     try:
         record = recorded(model, data)
@@ -63,13 +67,22 @@ def compact(
     except GltError:
         raise
     except (NotRecordable, RuntimeError, TypeError, ValueError, IndexError) as reason:
-        why = " ".join(str(reason).split())
-        made, lines = _alone(model, data, why)
-        error = difference(made(), reference)
-    made.bound = _bound(made, model, data)
+        made, lines, error = _alone(model, data, reference, " ".join(str(reason).split()))
+    made.bound = _bound(made, model, data) if error <= tolerance(data.x.dtype) else ""
+    lacking = [name for name in taken(model) if data.get(name) is None]
+    made.missing = tuple(name for name in lacking if _uses(model, data, name, reference))
     renumbered = _renumber(made, data, reorder)
     made.report = Report(tuple(lines), error, renumbered)
     return made
+
+
+def _check_logits(model: nn.Module, logits: Any, data: Data) -> None:
+    fine = isinstance(logits, Tensor) and logits.is_floating_point() and logits.shape[:1] == data.x.shape[:1]
+    if not fine:
+        got = f"a {type(logits).__name__}" + (f" {list(logits.shape)}" if isinstance(logits, Tensor) else "")
+        raise GltError(
+            f"{type(model).__name__} gives {got}, not logits, float [nodes, classes]: compact a module that gives these"
+        )
 
 
 def _bound(made: Compact, model: nn.Module, data: Data) -> str:
@@ -82,6 +95,17 @@ def _bound(made: Compact, model: nn.Module, data: Data) -> str:
     except (RuntimeError, TypeError, ValueError, IndexError):
         return why
     return "" if error <= tolerance(data.x.dtype) else why
+
+
+def _uses(model: nn.Module, data: Data, name: str, reference: Tensor) -> bool:
+    """Whether a graph that has ``name``, which ``data`` has not, may give other logits; found by trying."""
+    arcs = data.edge_index.size(1)
+    other, numbers = copy.copy(data), torch.linspace(0.5, 1.5, arcs, dtype=data.x.dtype, device=data.x.device)
+    other[name] = numbers if name == "edge_weight" else numbers.unsqueeze(1)
+    try:
+        return not arcs or not torch.equal(Forward(model, other, plain=True).evaluate(), reference)
+    except Exception:  # it minds the shape, so it looks at them
+        return True
 
 
 def _half(data: Data) -> Data:
@@ -142,8 +166,8 @@ def _on_cpu(steps: list[Step]) -> list[Step]:
     return [step if isinstance(step, Opaque) else step.cpu() for step in steps]
 
 
-def _alone(model: nn.Module, data: Data, why: str) -> tuple[Compact, list[Line]]:
-    """The whole model as one call."""
+def _alone(model: nn.Module, data: Data, reference: Tensor, why: str) -> tuple[Compact, list[Line], float]:
+    """The whole model as one call, and by how much its logits differ from what it gave before."""
     options = arguments_of(model, data, plain=True)[1]
     name = type(model).__name__
     step = Opaque([0], 1, name)
@@ -153,7 +177,11 @@ def _alone(model: nn.Module, data: Data, why: str) -> tuple[Compact, list[Line]]
     made = Compact([Input((), data.x.size(1), "features", {"columns": columns}), step], 1, (), data.x.size(1))
     made.to(data.x.device)
     made.ready = made.prepare(data)
-    return made, [Line(name, None, None, "left alone", why)]
+    error = difference(made(), reference)
+    if not error <= tolerance(data.x.dtype):
+        random = f"it is random: two calls in evaluation mode differ by {error:.1e} of the largest logit"
+        step.why = random if bool(reference.isfinite().all()) else "its logits are not all finite"
+    return made, [Line(name, None, None, "left alone", step.why)], error
 
 
 def _renumber(made: Compact, data: Data, reorder: bool | str) -> bool:

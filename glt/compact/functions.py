@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -45,6 +46,23 @@ def _activation(name: str) -> Rule:
         return record.emit(Function([value], out.size(1), name, function=name, arguments=arguments))
 
     return rule
+
+
+def _prelu(record: Record, out: Tensor, x: Any, weight: Any) -> int | None:
+    """With one slope a leaky ReLU, with one per channel relu(x) - slope * relu(-x), of which one is 0."""
+    value = record.value(x)
+    if value is None or not record.constant(weight):
+        return None
+    width, relu = out.size(1), partial(Function, function="relu", arguments={})
+    if weight.numel() == 1:
+        arguments = {"negative_slope": float(weight)}
+        return record.emit(Function([value], width, "prelu", function="leaky_relu", arguments=arguments))
+    above = record.emit(relu([value], width, "prelu"))
+    minus = Affine([value], width, "", {"scale": -torch.ones_like(weight), "shift": None})
+    below = record.emit(relu([record.emit(minus)], width, "prelu"))
+    scaled = Affine([below], width, record.name_of(weight), {"scale": -weight, "shift": None})
+    minus.along, scaled.along = (), record.own((weight, 0))
+    return record.emit(Add([above, record.emit(scaled)], width))
 
 
 def _dropout(
@@ -170,6 +188,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("mul", "mul_", "__mul__", "__rmul__", "__imul__", "multiply"), _times),
     **dict.fromkeys(("div", "div_", "__truediv__", "true_divide"), _over),
     **dict.fromkeys(("cat", "concat"), _concatenate),
+    "prelu": _prelu,
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
     **{name: _mix(name) for name in ("softmax", "log_softmax")},

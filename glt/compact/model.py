@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from glt.check import check_graph
 from glt.compact.graphs import Csr, Operator, Prepared
 from glt.compact.ops import Step, dense
 from glt.compact.record import GIVEN
@@ -88,12 +89,18 @@ class Ready:
         given = {k: order[v] if k == "edge_index" else v for k, v in self.graph.given.items()}
         return Ready(x, replace(self.graph, operators=operators, given=given))
 
-    def to(self, device: torch.device) -> Ready:
-        """On another device."""
-        operators = [operator.to(device) for operator in self.graph.operators]
-        given = {name: tensor.to(device) for name, tensor in self.graph.given.items()}
-        place = None if self.place is None else self.place.to(device)
-        return Ready(self.x.to(device), replace(self.graph, operators=operators, given=given), place)
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Ready:
+        """With every tensor changed, e.g. moved."""
+
+        def matrix(csr: Csr) -> Csr:
+            ptr, index, values = map(change, csr.tensors)
+            return Csr(ptr, index, values, csr.columns)
+
+        operators = [matrix(operator) for operator in self.graph.operators]
+        given = {name: change(tensor) for name, tensor in self.graph.given.items()}
+        x = matrix(self.x) if isinstance(self.x, Csr) else change(self.x)
+        place = None if self.place is None else change(self.place)
+        return Ready(x, replace(self.graph, operators=operators, given=given), place)
 
     def tensors(self) -> Iterator[Tensor]:
         """All its tensors."""
@@ -115,6 +122,8 @@ class Compact(nn.Module):
         features: number of input features of the original model.
         report: what was done.
         bound: by what it belongs to the graph that it was recorded on; "" where it runs on any.
+        missing: what of ``edge_weight`` and ``edge_attr`` the model uses and its graph did not have: graphs that have
+            it are refused, as it would be ignored.
         sparsifier: takes the ticket's share of the edges out of another graph, by the same scorer; None where the
             ticket does not say which.
     """
@@ -134,6 +143,7 @@ class Compact(nn.Module):
         self.report = report
         self.reorder = reorder
         self.bound = ""
+        self.missing: tuple[str, ...] = ()
         self.sparsifier: Callable[[Data], Data] | None = None
         self.ready: Ready | None = None
         self._last = [output] * len(steps)  # the last reader of each value
@@ -150,14 +160,33 @@ class Compact(nn.Module):
                 return step._buffers.get("columns")
         return None
 
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """In which it computes; None if it has no numbers of its own."""
+        own = (b.dtype for step in self.steps if step.kind != "opaque" for b in step.buffers())
+        return next((dtype for dtype in own if dtype.is_floating_point), None)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Compact:
+        """What ``to`` and the like call: the graph that it is ready for goes along, and one tensor stays one."""
+        done: dict[int, tuple[Tensor, Tensor]] = {}
+
+        def once(tensor: Tensor) -> Tensor:
+            if id(tensor) not in done:
+                done[id(tensor)] = tensor, fn(tensor)
+            return done[id(tensor)][1]
+
+        super()._apply(once, recurse)
+        self.ready = None if self.ready is None else self.ready.changed(once)
+        return self
+
     def prepare(self, data: Data) -> Ready:
         """What is constant about a graph, made once. O(nodes * features + arcs log arcs).
 
         Raises:
-            GltError: another number of features, or the model was recorded for one graph alone.
+            GltError: no graph that a model can be called on; another dtype or number of features; edge weights or
+                attributes that the model would ignore, or lacks.
         """
-        if data.x.size(1) != self.features:
-            raise GltError(f"the model reads {self.features} features, the data has {data.x.size(1)}")
+        self._check(data)
         mine = next((b.device for b in self.buffers()), data.x.device)
         place = None
         x = data.x if data.x.layout == torch.strided else data.x.to_sparse_coo()
@@ -169,11 +198,25 @@ class Compact(nn.Module):
         kept = features_of(x) if x.size(1) else torch.zeros(x.size(0), 0, dtype=x.dtype)
         features = Csr.of(kept.csr) if isinstance(kept, SparseMatrix) else kept.contiguous()
         given = {k: data[k].to(mine) for k in GIVEN if data.get(k) is not None}
-        if any(operator.weighted for operator in self.operators) and data.get("edge_weight") is None:
-            raise GltError("the model was compacted with edge weights: give the data edge_weight, [arcs]")
         operators = [operator.of(data) for operator in self.operators]
         operators = [operator.to(mine) for operator in operators]
         return Ready(features.to(mine), Prepared(int(data.num_nodes or 0), operators, given), place)
+
+    def _check(self, data: Data) -> None:
+        check_graph(data)
+        if self.dtype not in (None, data.x.dtype):
+            own, given = (str(dtype).removeprefix("torch.") for dtype in (self.dtype, data.x.dtype))
+            raise GltError(f"the model computes in {own}, data.x is {given}: take x.to(torch.{own})")
+        if data.x.size(1) != self.features:
+            raise GltError(f"the model reads {self.features} features, the data has {data.x.size(1)}")
+        if unseen := [name for name in self.missing if data.get(name) is not None]:
+            raise GltError(
+                f"the model was compacted on a graph without {unseen[0]}, which it uses: compact it on one that has it,"
+                f" or take it out of the data (del data.{unseen[0]})"
+            )
+        weights = data.get("edge_weight")
+        if any(operator.weighted for operator in self.operators) and (weights is None or weights.dim() != 1):
+            raise GltError("the model was compacted with edge weights: give the data edge_weight, [arcs]")
 
     def on(self, data: Data, sparsify: bool = False) -> Compact:
         """The same model, made ready for another graph.

@@ -7,6 +7,7 @@ Convolutions and functions that are known become steps that can be shrunk (:mod:
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -18,13 +19,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch_geometric.data import Data
-from torch_geometric.nn import MessagePassing
+from torch_geometric.nn import BatchNorm, LayerNorm, MessagePassing
 
 from glt.compact.graphs import Operator
 from glt.compact.ops import Input, Opaque, Step
-from glt.forward import arguments_of, evaluation
+from glt.forward import OPTIONS, arguments_of, evaluation
 
-GIVEN = ("edge_index", "edge_weight", "edge_attr")
+GIVEN = ("edge_index", *OPTIONS)
 Rule = Callable[..., int | None]
 _convs: dict[type, Rule] = {}
 
@@ -42,8 +43,10 @@ class NotRecordable(Exception):
 def lowers(conv: type) -> Callable[[Rule], Rule]:
     """Register how layers of exactly this class are written as steps: ``rule(record, layer, x, edge_index, ...)``.
 
-    ``x`` is a tensor, ``record.value(x)`` the step it came from. The rule returns the number of the step that gives
-    the layer's output, or None where the layer is used in a way that it does not know; then it is left alone.
+    The rule is called with the layer's arguments by their names in its ``forward``, without those that are None
+    anyway; ``x`` is a tensor, also where the layer was given the pair of it, ``record.value(x)`` the step it came from.
+    The rule returns the number of the step that gives the layer's output, or None where the layer is used in a way
+    that it does not know; then, and where it does not take an argument, the layer is left alone.
     """
 
     def wrap(rule: Rule) -> Rule:
@@ -188,7 +191,7 @@ class Record(TorchFunctionMode):
         count, value = len(self.steps), None
         if rule is not None:
             try:
-                value = rule(self, module, *args, **kwargs)
+                value = rule(self, module, **_by_name(original, args, kwargs))
             except TypeError:  # arguments that the rule does not take
                 value = None
             if value is None:
@@ -250,10 +253,12 @@ class Record(TorchFunctionMode):
 def recorded(model: nn.Module, data: Data) -> Record:
     """The steps of ``model``; the smallest modules that cannot be written down are called as they are.
 
+    So are PyG's normalisations over nodes, function by function of which would be nothing but a long report.
+
     Raises:
         NotRecordable: the model itself is such a module.
     """
-    whole: list[nn.Module] = []
+    whole = [module for module in model.modules() if _of_all_nodes(module)]
     while True:
         try:
             return Record(model, data, whole)
@@ -261,6 +266,12 @@ def recorded(model: nn.Module, data: Data) -> Record:
             if error.module is None or error.module is model:
                 raise
             whole.append(error.module)
+
+
+def _of_all_nodes(module: nn.Module) -> bool:
+    """Whether it is one of PyG's normalisations that have no rule."""
+    ours = type(module) is BatchNorm or (type(module) is LayerNorm and module.mode == "node")
+    return type(module).__module__.startswith("torch_geometric.nn.norm.") and not ours
 
 
 @contextmanager
@@ -286,6 +297,15 @@ def _layers_wrapped(model: nn.Module, record: Record, whole: Collection[nn.Modul
     finally:
         for module in modules:
             del module.forward
+
+
+def _by_name(forward: Callable[..., Any], args: Any, kwargs: Any) -> dict[str, Any]:
+    """Arguments of a convolution as :func:`lowers` says."""
+    given = inspect.signature(forward).bind(*args, **kwargs).arguments
+    x = given.get("x")
+    if isinstance(x, tuple) and len(x) == 2 and x[0] is x[1]:
+        given["x"] = x[0]
+    return {name: argument for name, argument in given.items() if argument is not None}
 
 
 def _called(function: Any) -> str:

@@ -32,6 +32,7 @@ from glt.compact.order import Program, in_place
 from glt.compact.programs import KEY
 from glt.errors import GltError
 from glt.files import atomic
+from glt.forward import OPTIONS
 
 FORMAT = 3
 """The one that is written and read. 3: weights in their smallest form and once, and what a model is bound to."""
@@ -65,6 +66,7 @@ def serialised(compact: Compact, graph: bool = True) -> bytes:
         "operators": [asdict(operator) for operator in compact.operators],
         "features": compact.features,
         "bound": compact.bound,
+        "missing": compact.missing,
     }
     if is_dataclass(compact.sparsifier) and not isinstance(compact.sparsifier, type):
         header["sparsifier"] = asdict(compact.sparsifier)
@@ -124,6 +126,8 @@ def _assembled(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Comp
         check_operator(operator)
     features, bound = header["features"], header["bound"]
     need(is_whole(features) and isinstance(bound, str), f"it has {features!r} features")
+    missing = header["missing"]
+    need(isinstance(missing, list) and all(one in OPTIONS for one in missing), f"a graph has no {missing!r}")
     steps = _steps(header["steps"], tensors, len(operators))
     read = sum(step.width for step in steps if isinstance(step, Input))
     for step in steps:
@@ -135,7 +139,7 @@ def _assembled(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Comp
     in_place(program)
     share(program.steps)
     compact = Compact(program.steps, program.output, operators, features)
-    compact.bound = bound
+    compact.bound, compact.missing = bound, tuple(missing)
     compact.sparsifier = _sparsifier(header["sparsifier"]) if "sparsifier" in header else None
     if "rows" in header:
         rows = header["rows"]

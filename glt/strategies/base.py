@@ -81,11 +81,11 @@ class Taught:
 
     def check(self, problem: Problem, levels: Sequence[Level]) -> None:
         """Every level can be had, iterative ones ascend, and a soft mask of 0 is removal here."""
-        problem.check(levels)
         visited = [step.level for step in rounds(levels)] if self.iterative else levels
         weights = prunable_weights(problem.model(), getattr(self, "biases", False))
-        for level in visited:
+        for level in visited:  # first: what a granularity can have is less than what single weights can
             self.check_weights(weights, level.weight_sparsity)
+        problem.check(levels)
         if self.soft_masks:
             problem.check_soft_masks(getattr(self, "twice", False))
 

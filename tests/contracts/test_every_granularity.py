@@ -120,8 +120,12 @@ def test_every_strategy_finds_tickets_of_whole_groups(granularity, strategy):
 def test_what_cannot_be_had_is_told_before_anything_is_trained(strategy):
     phases = []
     problem = Problem(small_sbm(), model_of(), Recipe(epochs=1), on_epoch=lambda phase, *_: phases.append(phase))
-    for granularity, said in (("feature", "use at most 0.63"), ("n:m", "use at least 0.5")):
-        level = Level(1, 0.2, 0.8 if granularity == "feature" else 0.3)
+    for granularity, sparsity, said in (
+        ("feature", 0.8, "use at most 0.63"),
+        ("feature", 0.999, "use at most 0.63"),  # of 88 single weights it keeps none
+        ("n:m", 0.3, "use at least 0.5"),
+    ):
+        level = Level(1, 0.2, sparsity)
         options = {"granularity": granularity}
         if STRATEGIES[strategy] is None:
             options = {"pruner": {"name": "magnitude", **options}}
