@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from glt.intervals import bootstrap
 from glt.results import Record
-from glt.summary import Row, bootstrap
+from glt.summary import Row
 
 DATASETS = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed"}
 BACKBONES = {

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from glt.errors import GltError
+from glt.intervals import bootstrap
 from glt.results import Record
-from glt.summary import Row, bootstrap, mean_densities, summarise
+from glt.summary import Row, mean_densities, summarise
 
 LEAST_SEEDS = 3
 """With fewer seeds, differences are paired over test nodes."""
@@ -147,8 +148,7 @@ def interval(
     """(low, high, what it is paired over) of the 95 % interval of mean (ticket - control).
 
     With at least :data:`LEAST_SEEDS` seeds, seeds are resampled; otherwise test nodes, for all seeds together, which
-    says nothing about other seeds. 10,000 resamples, the same every time. Of three seeds the interval is their
-    range, which misses the truth at least one time in four: resampling cannot know of seeds that were not run.
+    says nothing about other seeds. 10,000 resamples, the same every time.
 
     Args:
         gaps: float [seeds], ticket - control.

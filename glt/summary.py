@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from glt.intervals import bootstrap
 from glt.results import Record
 
 
@@ -23,7 +24,7 @@ class Row:
         val, test: means; the test metric is read at the best validation epoch.
         spread: unbiased standard deviation of the test metric (0 for one seed).
         difference: mean of (ticket - dense) over paired seeds.
-        low, high: its 95 % bootstrap interval over seeds.
+        low, high: its 95 % interval over seeds (:func:`glt.intervals.bootstrap`).
         last: mean test metric after the last epoch.
         densities: fraction of each layer's weights that is kept, mean over the seeds whose records say it.
     """
@@ -81,10 +82,3 @@ def mean_densities(records: Iterable[Record], key: str = "densities") -> dict[st
         for name, density in record.get(key, {}).items():
             found[name].append(density)
     return {name: statistics.fmean(values) for name, values in found.items()}
-
-
-def bootstrap(values: np.ndarray, resamples: int = 10_000) -> tuple[float, float]:
-    """95 % percentile interval of the mean of ``values`` [n]; deterministic."""
-    draws = np.random.default_rng(0).integers(0, len(values), size=(resamples, len(values)))
-    low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)

@@ -12,7 +12,7 @@ from glt.datasets.splits import of_seed
 from glt.errors import GltError
 from glt.leaderboard.measure import Point
 from glt.leaderboard.rules import Measured
-from glt.leaderboard.scalars import lower_bound
+from glt.leaderboard.scalars import bound_of
 from glt.paired import Comparison, compare
 from glt.results import Record
 from glt.verify import tolerance
@@ -115,7 +115,7 @@ def _claim(m: Measured, points: list[Point], dense: Mapping[int, Point], control
         spread=statistics.stdev(tests) if len(tests) > 1 else 0.0,
         last=recorded("last_test"),
         difference=statistics.fmean(gaps) if gaps else 0.0,
-        bound=lower_bound(gaps),
+        bound=bound_of(gaps),
         macs=_mean_macs(points),
         latency_ms={
             form: statistics.fmean(p.latency_ms[form][0] for p in points)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from glt.intervals import lower_bound
+
 LEAST_SEEDS = 3
 """A bound over fewer seeds says nothing."""
 LOSSES = (0.0, 0.5, 1.0)
@@ -47,16 +49,12 @@ class Scalars:
     s: dict[float, float | None]
 
 
-def lower_bound(gaps: Sequence[float], resamples: int = 10_000) -> float | None:
-    """Lower one-sided 95 % bound of the mean of paired differences [seeds]: the 5 % percentile of the bootstrap.
+def bound_of(gaps: Sequence[float]) -> float | None:
+    """Lower one-sided 95 % bound of the mean of paired differences [seeds]; None of fewer than 3 seeds.
 
-    Deterministic. None of fewer than 3 seeds.
+    See :func:`glt.intervals.lower_bound`.
     """
-    if len(gaps) < LEAST_SEEDS:
-        return None
-    values = np.asarray(gaps, dtype=np.float64)
-    draws = np.random.default_rng(0).integers(0, len(values), size=(resamples, len(values)))
-    return float(np.percentile(values[draws].mean(axis=1), 5))
+    return lower_bound(np.asarray(gaps, dtype=np.float64)) if len(gaps) >= LEAST_SEEDS else None
 
 
 def curve(marks: Iterable[Mark]) -> list[Mark]:
@@ -80,7 +78,7 @@ def scalars(marks: Iterable[Mark], dense: float) -> Scalars:
     x = np.array([0.0, *(mark.sparsity for mark in line)])
     y = np.array([dense, *(mark.test for mark in line)])
     area = float(((x[1:] - x[:-1]) * (y[1:] + y[:-1]) / 2).sum())
-    bounds = [lower_bound(mark.gaps) for mark in line]
+    bounds = [bound_of(mark.gaps) for mark in line]
     s: dict[float, float | None] = {}
     for points in LOSSES:
         good = [
