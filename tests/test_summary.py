@@ -8,7 +8,6 @@ from rich.console import Console
 from glt.summary import mean_densities, summarise
 from glt.tables import COLUMNS, cells, density_lines, markdown, summary_table
 
-
 WIDER = 4.302653 / 1.959964 * 1.5**0.5
 """Of three seeds: Student's 97.5 % quantile over that of the normal law, and division by 2 instead of 3."""
 
