@@ -13,7 +13,7 @@ from glt.leaderboard.build import build
 from glt.leaderboard.check import measured
 from glt.leaderboard.claims import MANDATORY, claims, wanted
 from glt.leaderboard.entry import CONTROLS, MANIFEST, of_run, read
-from glt.leaderboard.ranking import Row, one_each, ranked
+from glt.leaderboard.ranking import Row, one_each, ranked, weak_dense
 from glt.leaderboard.render import render, verdict
 from glt.leaderboard.scalars import LOSSES, Scalars
 from glt.registry import names
@@ -166,6 +166,7 @@ def test_rules_of_an_honest_run(closed):
     said = {v.rule: v.status for v in rules.verdicts(closed)}
     assert said == {
         **{"split": "noted", "seeds": "noted", "selection": "noted", "complete": "ok"},
+        "dense": "ok",
         **{"points": "ok", "sparsity": "ok", "compact": "ok", "track": "ok"},
     }
     assert status(closed, "seeds").reason == "3 of 10 seeds"
@@ -185,6 +186,21 @@ def test_rule_of_seeds(closed):
 def test_rule_of_completeness(closed):
     assert status(without(closed, lambda p: p.level or p.seed != 2), "complete").status == "rejected"
     assert status(without(closed, lambda p: (p.seed, p.level) != (2, 4)), "complete").status == "unranked"
+
+
+@pytest.mark.parametrize(
+    ("less", "word"),
+    [
+        ({"graph_sparsity": 0.2}, "lacks edges"),
+        ({"weight_sparsity": 0.1}, "lacks weights"),
+        ({"biases": 1}, "lacks biases"),
+        ({"weighted": True}, "have weights"),
+    ],
+)
+def test_rule_of_the_dense_model(closed, less, word):
+    points = tuple(p if p.level else replace(p, **less) for p in closed.points)
+    said = status(replace(closed, points=points), "dense")
+    assert said.status == "rejected" and word in said.reason
 
 
 @pytest.mark.parametrize(
@@ -310,6 +326,19 @@ def test_ranks_by_each_scalar_with_ties_within_dataset_and_backbone():
     assert (found["b"]["graph.area"], found["a"]["graph.area"], found["c"]["graph.area"]) == (1, 2, 3)
     assert found["a"]["graph.S_0"] == found["b"]["graph.S_0"] == 1 and "graph.S_0" not in found["c"]
     assert found["d"]["graph.area"] == 1
+
+
+def test_a_dense_model_that_is_clearly_weaker_has_no_rank():
+    """Of 3 seeds and a spread of 1 point (at least), two standard errors are 1.63 points."""
+    weak, near = row("weak", 0.9, 0.9, dense=0.14, foreign=True), row("near", 0.5, 0.1, dense=0.785, foreign=True)
+    strong = [row(name, 0.9, 0.9, dense=0.99, foreign=True) for name in ("x", "y", "z")]
+    rows = {
+        r.name: r for r in weak_dense([weak, near, row("ours", 0.4, 0.1), *strong, row("far", 0.1, 0.1, dense=0.7)])
+    }
+    assert [name for name, r in rows.items() if r.unranked] == ["weak", "far"], "nobody else's can put ours out"
+    assert rows["weak"].unranked == "its dense model (14.0%) is clearly weaker than that of ours (80.0%)"
+    assert [bool(r.unranked) for r in weak_dense([row("a", 1, 1, dense=0.1), row("b", 1, 1, backbone="gat")])] == [0, 0]
+    assert weak_dense([weak, *strong])[0].unranked, "of nobody's own, the usual one"
 
 
 def test_one_configuration_of_each_method_is_ranked_by_validation():

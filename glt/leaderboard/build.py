@@ -15,7 +15,7 @@ from glt.leaderboard.claims import Claim, claims, wanted
 from glt.leaderboard.entry import Entry, is_entry, of_run, read, runs_under
 from glt.leaderboard.limits import LIMITS, Limits
 from glt.leaderboard.measure import Point
-from glt.leaderboard.ranking import AXES, Board, Row, one_each, ranked
+from glt.leaderboard.ranking import AXES, Board, Row, one_each, ranked, weak_dense
 from glt.leaderboard.rules import Measured, Verdict, verdicts
 from glt.leaderboard.scalars import Mark, scalars
 from glt.registry import spec_of
@@ -89,7 +89,7 @@ def build(
             raise
         except GltError as error:
             rejected.append((str(path), str(error)))
-    return Board(tuple(ranked(one_each(rows))), tuple(rejected))
+    return Board(tuple(ranked(one_each(weak_dense(rows)))), tuple(rejected))
 
 
 @contextmanager
