@@ -8,11 +8,12 @@ import pytest
 from cli_runs import one_line
 from entries import edited, files_of, made, signed, zipped
 
-from glt.leaderboard import rules
+from glt.leaderboard import jail, rules
 from glt.leaderboard.build import build
 from glt.leaderboard.check import measured
 from glt.leaderboard.claims import MANDATORY, claims, wanted
 from glt.leaderboard.entry import CONTROLS, MANIFEST, of_run, read
+from glt.leaderboard.limits import LIMITS
 from glt.leaderboard.ranking import Row, one_each, ranked, weak_dense
 from glt.leaderboard.render import render, verdict
 from glt.leaderboard.scalars import LOSSES, Scalars
@@ -22,6 +23,12 @@ from glt.ticket import Ticket
 
 pytestmark = pytest.mark.usefixtures("workplace")
 LEVELS = "[1, 2, 3, 4, 5]"
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    """Packed entries are measured in this process: starting another takes seconds."""
+    monkeypatch.setattr(jail, "row_apart", jail.row)
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +132,49 @@ def test_entries_and_runs_stand_side_by_side_and_what_does_not_verify_is_listed(
     assert "says test = 0.999" in reasons["liar.zip"] and "x.json" in reasons["odd.zip"]
     text = render(board)
     assert "liar.zip: " in text and "*as recorded* by its author" in text
+
+
+def test_packed_entries_are_measured_in_a_process_of_their_own(place, files, monkeypatch):
+    path, memory = zipped(files, "good.zip"), Results("measured.jsonl")
+    apart = jail._apart
+    (inside,) = build([path]).rows
+    monkeypatch.setattr(jail, "row_apart", lambda *a, **more: apart("row", *a, **{**more, "memory": str(memory.path)}))
+    monkeypatch.setattr("glt.leaderboard.build.judge", lambda *_, **__: pytest.fail("judged here"))
+    assert build([path], memory=memory).rows == (inside,)
+    assert len(list(memory)) == 18, "what was measured there is kept here"
+    (reason,) = dict(build([path], limits=replace(LIMITS, seconds=1e-6)).rejected).values()
+    assert "tickets were measured" in reason or "was ended" in reason
+
+
+NO_NUMBERS = [10**400, 1e308, -(10**30)]
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
+def test_numbers_without_end_stop_nobody_else_s_board(place, files, value):
+    lines = [json.dumps({**r, "edges": value, "test": value}) for r in all_controls(measured(of_run(run_of(place))), 0)]
+    odd = edited(files, records=lambda r: r.update(search_epochs=value, last_test=value, search_s=value))
+    zipped(signed({**odd, CONTROLS: "\n".join(lines).encode()}), "odd.zip")
+    zipped(edited(files, records=lambda r: r.update(val=value)), "val.zip")
+    zipped(edited(files, header=lambda h: h["metrics"].update(graph_sparsity=value)), "ticket.zip")
+    board = build([Path("odd.zip"), Path("val.zip"), Path("ticket.zip")])
+    (row,) = board.rows
+    assert row.claims[0].search is row.claims[0].last is None and not row.claims[0].controls
+    assert (
+        "does not say val" in dict(board.rejected)["val.zip"] and "does not say" in dict(board.rejected)["ticket.zip"]
+    )
+    assert render(board)
+    assert jail.report(Path("odd.zip"), None, LIMITS)["claims"][0]["search"] is None
+
+
+def test_what_no_test_has_thought_of_stops_nobody_else_s_board(place, files, monkeypatch):
+    from glt.leaderboard import judge
+
+    true = judge.claims
+    broken = lambda m, *a: 1 // 0 if m.entry.name.startswith("open") else true(m, *a)  # noqa: E731
+    monkeypatch.setattr(judge, "claims", broken)
+    board = build([run_of(place, "open"), run_of(place)])
+    assert [row.name.split()[0] for row in board.rows] == ["closed"]
+    assert "cannot be judged: ZeroDivisionError" in board.rejected[0][1]
 
 
 def test_what_people_write_cannot_draw_on_the_board(place, files):

@@ -287,6 +287,8 @@ def test_one_ticket_under_two_seeds(files):
         ("schedule", {"levels": 10**12}, "1,000"),
         ("schedule", {"levels": [10**12]}, "1,000"),
         ("train", {"epochs": float("inf")}, "Infinity"),
+        ("train", {"epochs": 10**6}, "10,000"),
+        ("train", {"lr": 10**400}, "not a number"),
     ],
 )
 def test_experiments_that_cannot_be_built(files, part, options, word):

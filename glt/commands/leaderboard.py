@@ -26,7 +26,13 @@ def leaderboard() -> None:
 @click.option("--latency", is_flag=True, help="Also time forward passes: 100 after 20 to warm up.")
 @click.option("--run-missing", is_flag=True, help="Train mandatory controls that have no record.")
 @click.option("--again", is_flag=True, help="Measure every ticket again, those of the last build too.")
-@click.option("--seconds", type=click.FloatRange(min=0), default=0.0, help="Time for each entry (default: no limit).")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="Time for each packed entry; 0: no limit.",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads (default: torch's choice).")
 @click.option("--json", "as_json", is_flag=True, help="The board as JSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from glt.errors import GltError
 from glt.leaderboard.measure import Point
 from glt.leaderboard.rules import Measured
 from glt.leaderboard.scalars import bound_of
+from glt.number import number
 from glt.paired import Comparison, compare
 from glt.results import Record
 from glt.verify import tolerance
@@ -172,7 +172,7 @@ def _usable(m: Measured, controls: Iterable[Record]) -> list[Record]:
         if status != "ok":
             found.setdefault((record["control"], seed, level), {**same, "error": record.get("error")})
             continue
-        if not all(_number(record.get(key)) for key in (*_NUMBERS, "ticket_test")):
+        if any(number(record.get(key)) is None for key in (*_NUMBERS, "ticket_test")):
             continue
         if abs(record["ticket_test"] - point.test) > tolerance(nodes):
             continue
@@ -210,8 +210,5 @@ def _mean_macs(points: list[Point]) -> dict[str, dict[str, float]]:
 
 def _mean(values: list[Any]) -> float | None:
     """Of numbers; None unless all are."""
-    return statistics.fmean(values) if values and all(_number(value) for value in values) else None
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    known = [one for value in values if (one := number(value)) is not None]
+    return statistics.fmean(known) if known and len(known) == len(values) else None
