@@ -309,6 +309,7 @@ def test_missing_controls_are_named(closed):
     left = control(closed.points[1], "random", 0.5, status="left out", error="no network fits")
     claim = claims(closed, [*few, left])[0]
     assert claim.missing == ("mlp", "random (no network fits)")
+    assert claim.mark == "", "nobody knows what those would have said"
     assert verdict(claim) == "controls missing: mlp, random (no network fits)"
 
 

@@ -13,7 +13,7 @@ from glt.leaderboard.measure import Point
 from glt.leaderboard.rules import Measured
 from glt.leaderboard.scalars import bound_of
 from glt.number import number
-from glt.paired import Comparison, compare
+from glt.paired import Comparison, ControlRow, compare
 from glt.results import Record
 from glt.verify import tolerance
 
@@ -150,10 +150,18 @@ def _marked(claim: Claim, points: list[Point], names: tuple[str, ...], controls:
     if rivals and rivals[0].low is not None and rivals[0].high is not None:
         best = rivals[0]
         said["best"], said["against"] = best.name, (best.difference, best.low, best.high)
-        said["mark"] = "beats" if best.low > 0 else "loses" if best.high < 0 else "ties"  # type: ignore[operator]
+        if not missing:
+            said["mark"] = _mark(best)
     elif rivals:
         said["best"] = rivals[0].name
     return Claim(**said)
+
+
+def _mark(row: ControlRow) -> Mark:
+    """By the interval of (ticket - control); empty where there is none."""
+    if row.low is None or row.high is None:
+        return ""
+    return "beats" if row.low > 0 else "loses" if row.high < 0 else "ties"
 
 
 def _usable(m: Measured, controls: Iterable[Record]) -> list[Record]:
