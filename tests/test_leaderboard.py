@@ -330,6 +330,26 @@ def test_controls_that_are_not_of_these_tickets_do_not_count(closed, lie):
     assert all("random" in claim.missing for claim in claims(closed, records))
 
 
+def test_controls_that_somebody_else_recorded_give_no_mark(place, files, closed):
+    lines = [json.dumps(r) for r in all_controls(closed, 0.5)]
+    path = zipped(signed({**files, CONTROLS: "\n".join(lines).encode()}), "low.zip")
+    board = build([path])
+    claim = board.rows[0].claims[0]
+    assert claim.as_recorded and claim.mark == "" and not claim.missing and claim.against[0] == pytest.approx(0.5)
+    assert verdict(claim).startswith("as recorded, ") and "+50.0" in verdict(claim)
+    assert "beats" not in render(board) and "give no mark" in render(board)
+
+
+def test_controls_of_others_are_trained_again_on_request(tmp_path):
+    files = files_of(made(tmp_path, "[1]", 1, epochs=2), tmp_path)
+    found = measured(of_run(run_of(tmp_path, "tiny")))
+    lines = [json.dumps(r) for r in all_controls(found, 0.77)]
+    path = zipped(signed({**files, CONTROLS: "\n".join(lines).encode()}), "low.zip")
+    recorded, trained = (build([path], run_missing=again).rows[0].claims[0] for again in (False, True))
+    assert not trained.as_recorded and not trained.missing and recorded.controls.keys() == trained.controls.keys()
+    assert all(trained.controls[name][0] != recorded.controls[name][0] for name in trained.controls)
+
+
 def test_bits_without_end_are_passed_over(closed):
     records = [{**r, "right": f"{10**15}:AAAA"} for r in all_controls(closed, 0.05)]
     assert claims(closed, records)[0].mark == "beats"

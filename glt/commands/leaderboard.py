@@ -24,7 +24,7 @@ def leaderboard() -> None:
 )
 @ROOT
 @click.option("--latency", is_flag=True, help="Also time forward passes: 100 after 20 to warm up.")
-@click.option("--run-missing", is_flag=True, help="Train mandatory controls that have no record.")
+@click.option("--run-missing", is_flag=True, help="Train mandatory controls that have no record here.")
 @click.option("--again", is_flag=True, help="Measure every ticket again, those of the last build too.")
 @click.option(
     "--seconds",

@@ -48,12 +48,14 @@ def judge(
     said = verdicts(m)
     if out := [v.reason for v in said if v.status == "rejected"]:
         raise NotVerified(out[0])
-    controls = [*entry.controls, *(_missing(m, entry) if run_missing else ())]
-    return _row(m, said, claims(m, controls))
+    believed = run_missing or not entry.foreign
+    recorded = () if entry.foreign and run_missing else entry.controls
+    controls = [*recorded, *(_missing(m, entry) if run_missing else ())]
+    return _row(m, said, claims(m, controls, believed))
 
 
 def _missing(m: Measured, entry: Entry) -> Iterator[Record]:
-    """Train the controls that have no record."""
+    """Train the controls that have no record, or none of our own."""
     from glt.config import controls_of
     from glt.controlled import run_controls
     from glt.subject import Subject
@@ -67,7 +69,7 @@ def _missing(m: Measured, entry: Entry) -> Iterator[Record]:
         done = {
             r.get("control")
             for r in entry.controls
-            if r.get("status") == "ok" and r.get("ticket_sha256") == subject.sha256
+            if not entry.foreign and r.get("status") == "ok" and r.get("ticket_sha256") == subject.sha256
         }
         if names := [name for name in wanted(m) if name not in done]:
             yield from run_controls([subject], controls_of(names), m.setting.data)
