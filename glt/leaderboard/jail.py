@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,9 @@ from glt.leaderboard.limits import Limits, NotVerified
 
 GRACE = 15.0
 """Seconds beside the limit: for starting, and for ending by itself with a better message."""
+
+FOLDERS = ("TMPDIR", "TEMP", "TMP")
+"""By which a process is told where its temporary files go."""
 
 
 def verify_apart(path: Path, root: Path | None, limits: Limits) -> dict[str, Any]:
@@ -44,14 +48,16 @@ def _apart(task: str, path: Path, root: Path | None, limits: Limits, **more: Any
     asked = json.dumps({**about, "more": more})
     command = [sys.executable, "-m", "glt.leaderboard.jail"]
     try:
-        done = subprocess.run(
-            command,
-            input=asked,
-            capture_output=True,
-            text=True,
-            timeout=limits.seconds + GRACE if limits.seconds else None,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
+        with tempfile.TemporaryDirectory(prefix="glt-apart-") as made:  # ours: what is ended cannot clean up
+            libraries = os.pathsep.join(filter(None, sys.path))
+            done = subprocess.run(
+                command,
+                input=asked,
+                capture_output=True,
+                text=True,
+                timeout=limits.seconds + GRACE if limits.seconds else None,
+                env={**os.environ, **dict.fromkeys(FOLDERS, made), "PYTHONPATH": libraries},
+            )
     except subprocess.TimeoutExpired:
         raise NotVerified(
             f"it was not done after {limits.seconds:g} s and was ended; give more with --seconds"
