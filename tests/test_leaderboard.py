@@ -14,6 +14,7 @@ from glt.leaderboard.check import measured
 from glt.leaderboard.claims import MANDATORY, claims, wanted
 from glt.leaderboard.entry import CONTROLS, MANIFEST, of_run, read
 from glt.leaderboard.limits import LIMITS
+from glt.leaderboard.memory import Memory, measurer
 from glt.leaderboard.ranking import Row, one_each, ranked, weak_dense
 from glt.leaderboard.render import render, verdict
 from glt.leaderboard.scalars import LOSSES, Scalars
@@ -109,6 +110,31 @@ def test_what_was_measured_is_kept_by_digest(place, monkeypatch):
         patch.setattr(check, "measure", lambda *_, **__: pytest.fail("measured again"))
         again = build([run_of(place)], memory=Results("measured.jsonl"))
     assert render(again) == render(first)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda line: line.pop("measurer"),
+        lambda line: line.update(measurer="of other code"),
+        lambda line: line["point"].pop("weights_id"),
+        lambda line: line["point"].update(test="high"),
+        lambda line: line.update(point=[1]),
+        lambda line: line["point"].update(macs={}),
+    ],
+)
+def test_what_another_version_or_nobody_measured_is_not_believed(closed, change):
+    point = closed.points[0]
+    tree = {**point.tree(), "macs": {"dense": {"weights": 1, "propagation": 1}}}
+    line = {"glt": "0.1.0", "measurer": measurer(), "point": tree}
+    results = Results("lines.jsonl")
+    results.append(line)
+    assert Memory(results, False).get(point.file_sha256) == replace(point, macs=tree["macs"])
+    assert Memory(results, True).get(point.file_sha256) is None, "not timed"
+    Path("lines.jsonl").unlink()
+    change(line)
+    results.append(line)
+    assert Memory(results, False).get(point.file_sha256) is None
 
 
 def test_a_digest_that_is_another_ticket_s_is_no_way_around_measuring(place, files):

@@ -51,7 +51,7 @@ def build(
     """Compute the board from runs (default: runs) and entries: every ticket is measured anew.
 
     Writes LEADERBOARD.md and leaderboard.json to the output folder, and keeps what was measured in measured.jsonl, by
-    the digest of each ticket. What does not verify is listed with the reason.
+    the digest of each ticket and of the code that measured it. What does not verify is listed with the reason.
 
     \b
     glt leaderboard build runs entries/*.zip -o benchmarks
