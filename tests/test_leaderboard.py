@@ -8,12 +8,14 @@ import pytest
 from cli_runs import one_line
 from entries import edited, files_of, made, signed, zipped
 
-from glt.leaderboard import rules
+from glt.leaderboard import jail, rules
 from glt.leaderboard.build import build
 from glt.leaderboard.check import measured
 from glt.leaderboard.claims import MANDATORY, claims, wanted
 from glt.leaderboard.entry import CONTROLS, MANIFEST, of_run, read
-from glt.leaderboard.ranking import Row, one_each, ranked
+from glt.leaderboard.limits import LIMITS
+from glt.leaderboard.memory import Memory, measurer
+from glt.leaderboard.ranking import Row, one_each, ranked, weak_dense
 from glt.leaderboard.render import render, verdict
 from glt.leaderboard.scalars import LOSSES, Scalars
 from glt.registry import names
@@ -22,6 +24,12 @@ from glt.ticket import Ticket
 
 pytestmark = pytest.mark.usefixtures("workplace")
 LEVELS = "[1, 2, 3, 4, 5]"
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    """Packed entries are measured in this process: starting another takes seconds."""
+    monkeypatch.setattr(jail, "row_apart", jail.row)
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +112,31 @@ def test_what_was_measured_is_kept_by_digest(place, monkeypatch):
     assert render(again) == render(first)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda line: line.pop("measurer"),
+        lambda line: line.update(measurer="of other code"),
+        lambda line: line["point"].pop("weights_id"),
+        lambda line: line["point"].update(test="high"),
+        lambda line: line.update(point=[1]),
+        lambda line: line["point"].update(macs={}),
+    ],
+)
+def test_what_another_version_or_nobody_measured_is_not_believed(closed, change):
+    point = closed.points[0]
+    tree = {**point.tree(), "macs": {"dense": {"weights": 1, "propagation": 1}}}
+    line = {"glt": "0.1.0", "measurer": measurer(), "point": tree}
+    results = Results("lines.jsonl")
+    results.append(line)
+    assert Memory(results, False).get(point.file_sha256) == replace(point, macs=tree["macs"])
+    assert Memory(results, True).get(point.file_sha256) is None, "not timed"
+    Path("lines.jsonl").unlink()
+    change(line)
+    results.append(line)
+    assert Memory(results, False).get(point.file_sha256) is None
+
+
 def test_a_digest_that_is_another_ticket_s_is_no_way_around_measuring(place, files):
     memory = Results("measured.jsonl")
     build([zipped(files, "good.zip")], memory=memory)
@@ -125,6 +158,49 @@ def test_entries_and_runs_stand_side_by_side_and_what_does_not_verify_is_listed(
     assert "says test = 0.999" in reasons["liar.zip"] and "x.json" in reasons["odd.zip"]
     text = render(board)
     assert "liar.zip: " in text and "*as recorded* by its author" in text
+
+
+def test_packed_entries_are_measured_in_a_process_of_their_own(place, files, monkeypatch):
+    path, memory = zipped(files, "good.zip"), Results("measured.jsonl")
+    apart = jail._apart
+    (inside,) = build([path]).rows
+    monkeypatch.setattr(jail, "row_apart", lambda *a, **more: apart("row", *a, **{**more, "memory": str(memory.path)}))
+    monkeypatch.setattr("glt.leaderboard.build.judge", lambda *_, **__: pytest.fail("judged here"))
+    assert build([path], memory=memory).rows == (inside,)
+    assert len(list(memory)) == 18, "what was measured there is kept here"
+    (reason,) = dict(build([path], limits=replace(LIMITS, seconds=1e-6)).rejected).values()
+    assert "tickets were measured" in reason or "was ended" in reason
+
+
+NO_NUMBERS = [10**400, 1e308, -(10**30)]
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
+def test_numbers_without_end_stop_nobody_else_s_board(place, files, value):
+    lines = [json.dumps({**r, "edges": value, "test": value}) for r in all_controls(measured(of_run(run_of(place))), 0)]
+    odd = edited(files, records=lambda r: r.update(search_epochs=value, last_test=value, search_s=value))
+    zipped(signed({**odd, CONTROLS: "\n".join(lines).encode()}), "odd.zip")
+    zipped(edited(files, records=lambda r: r.update(val=value)), "val.zip")
+    zipped(edited(files, header=lambda h: h["metrics"].update(graph_sparsity=value)), "ticket.zip")
+    board = build([Path("odd.zip"), Path("val.zip"), Path("ticket.zip")])
+    (row,) = board.rows
+    assert row.claims[0].search is row.claims[0].last is None and not row.claims[0].controls
+    assert (
+        "does not say val" in dict(board.rejected)["val.zip"] and "does not say" in dict(board.rejected)["ticket.zip"]
+    )
+    assert render(board)
+    assert jail.report(Path("odd.zip"), None, LIMITS)["claims"][0]["search"] is None
+
+
+def test_what_no_test_has_thought_of_stops_nobody_else_s_board(place, files, monkeypatch):
+    from glt.leaderboard import judge
+
+    true = judge.claims
+    broken = lambda m, *a: 1 // 0 if m.entry.name.startswith("open") else true(m, *a)  # noqa: E731
+    monkeypatch.setattr(judge, "claims", broken)
+    board = build([run_of(place, "open"), run_of(place)])
+    assert [row.name.split()[0] for row in board.rows] == ["closed"]
+    assert "cannot be judged: ZeroDivisionError" in board.rejected[0][1]
 
 
 def test_what_people_write_cannot_draw_on_the_board(place, files):
@@ -166,6 +242,7 @@ def test_rules_of_an_honest_run(closed):
     said = {v.rule: v.status for v in rules.verdicts(closed)}
     assert said == {
         **{"split": "noted", "seeds": "noted", "selection": "noted", "complete": "ok"},
+        "dense": "ok",
         **{"points": "ok", "sparsity": "ok", "compact": "ok", "track": "ok"},
     }
     assert status(closed, "seeds").reason == "3 of 10 seeds"
@@ -185,6 +262,21 @@ def test_rule_of_seeds(closed):
 def test_rule_of_completeness(closed):
     assert status(without(closed, lambda p: p.level or p.seed != 2), "complete").status == "rejected"
     assert status(without(closed, lambda p: (p.seed, p.level) != (2, 4)), "complete").status == "unranked"
+
+
+@pytest.mark.parametrize(
+    ("less", "word"),
+    [
+        ({"graph_sparsity": 0.2}, "lacks edges"),
+        ({"weight_sparsity": 0.1}, "lacks weights"),
+        ({"biases": 1}, "lacks biases"),
+        ({"weighted": True}, "have weights"),
+    ],
+)
+def test_rule_of_the_dense_model(closed, less, word):
+    points = tuple(p if p.level else replace(p, **less) for p in closed.points)
+    said = status(replace(closed, points=points), "dense")
+    assert said.status == "rejected" and word in said.reason
 
 
 @pytest.mark.parametrize(
@@ -243,6 +335,7 @@ def test_missing_controls_are_named(closed):
     left = control(closed.points[1], "random", 0.5, status="left out", error="no network fits")
     claim = claims(closed, [*few, left])[0]
     assert claim.missing == ("mlp", "random (no network fits)")
+    assert claim.mark == "", "nobody knows what those would have said"
     assert verdict(claim) == "controls missing: mlp, random (no network fits)"
 
 
@@ -261,6 +354,26 @@ def test_missing_controls_are_named(closed):
 def test_controls_that_are_not_of_these_tickets_do_not_count(closed, lie):
     records = [{**r, **lie} if r["control"] == "random" else r for r in all_controls(closed, 0.05)]
     assert all("random" in claim.missing for claim in claims(closed, records))
+
+
+def test_controls_that_somebody_else_recorded_give_no_mark(place, files, closed):
+    lines = [json.dumps(r) for r in all_controls(closed, 0.5)]
+    path = zipped(signed({**files, CONTROLS: "\n".join(lines).encode()}), "low.zip")
+    board = build([path])
+    claim = board.rows[0].claims[0]
+    assert claim.as_recorded and claim.mark == "" and not claim.missing and claim.against[0] == pytest.approx(0.5)
+    assert verdict(claim).startswith("as recorded, ") and "+50.0" in verdict(claim)
+    assert "beats" not in render(board) and "give no mark" in render(board)
+
+
+def test_controls_of_others_are_trained_again_on_request(tmp_path):
+    files = files_of(made(tmp_path, "[1]", 1, epochs=2), tmp_path)
+    found = measured(of_run(run_of(tmp_path, "tiny")))
+    lines = [json.dumps(r) for r in all_controls(found, 0.77)]
+    path = zipped(signed({**files, CONTROLS: "\n".join(lines).encode()}), "low.zip")
+    recorded, trained = (build([path], run_missing=again).rows[0].claims[0] for again in (False, True))
+    assert not trained.as_recorded and not trained.missing and recorded.controls.keys() == trained.controls.keys()
+    assert all(trained.controls[name][0] != recorded.controls[name][0] for name in trained.controls)
 
 
 def test_bits_without_end_are_passed_over(closed):
@@ -310,6 +423,19 @@ def test_ranks_by_each_scalar_with_ties_within_dataset_and_backbone():
     assert (found["b"]["graph.area"], found["a"]["graph.area"], found["c"]["graph.area"]) == (1, 2, 3)
     assert found["a"]["graph.S_0"] == found["b"]["graph.S_0"] == 1 and "graph.S_0" not in found["c"]
     assert found["d"]["graph.area"] == 1
+
+
+def test_a_dense_model_that_is_clearly_weaker_has_no_rank():
+    """Of 3 seeds and a spread of 1 point (at least), two standard errors are 1.63 points."""
+    weak, near = row("weak", 0.9, 0.9, dense=0.14, foreign=True), row("near", 0.5, 0.1, dense=0.785, foreign=True)
+    strong = [row(name, 0.9, 0.9, dense=0.99, foreign=True) for name in ("x", "y", "z")]
+    rows = {
+        r.name: r for r in weak_dense([weak, near, row("ours", 0.4, 0.1), *strong, row("far", 0.1, 0.1, dense=0.7)])
+    }
+    assert [name for name, r in rows.items() if r.unranked] == ["weak", "far"], "nobody else's can put ours out"
+    assert rows["weak"].unranked == "its dense model (14.0%) is clearly weaker than that of ours (80.0%)"
+    assert [bool(r.unranked) for r in weak_dense([row("a", 1, 1, dense=0.1), row("b", 1, 1, backbone="gat")])] == [0, 0]
+    assert weak_dense([weak, *strong])[0].unranked, "of nobody's own, the usual one"
 
 
 def test_one_configuration_of_each_method_is_ranked_by_validation():

@@ -7,6 +7,7 @@ import stat
 import struct
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -287,6 +288,8 @@ def test_one_ticket_under_two_seeds(files):
         ("schedule", {"levels": 10**12}, "1,000"),
         ("schedule", {"levels": [10**12]}, "1,000"),
         ("train", {"epochs": float("inf")}, "Infinity"),
+        ("train", {"epochs": 10**6}, "10,000"),
+        ("train", {"lr": 10**400}, "not a number"),
     ],
 )
 def test_experiments_that_cannot_be_built(files, part, options, word):
@@ -327,6 +330,25 @@ def test_a_verification_that_does_not_end_is_ended(files, main, monkeypatch):
     monkeypatch.setattr(jail, "GRACE", 0.0)
     code, out, err = main("leaderboard", "verify", zipped(files), "--seconds", "0.2")
     assert (code, out) == (1, "") and err.count("\n") == 1 and "was ended" in err
+
+
+def test_a_verification_that_is_ended_leaves_nothing_behind(files, monkeypatch, tmp_path):
+    waits = "import tempfile, time; open(tempfile.mkdtemp() + '/entry', 'w').close(); print(flush=True); time.sleep(60)"
+    true, left = jail.subprocess.run, []
+
+    def run(command, **more):
+        try:
+            return true([command[0], "-c", waits], **more)
+        finally:
+            left.extend(Path(more["env"]["TMPDIR"]).rglob("entry"))
+
+    monkeypatch.setattr(jail.subprocess, "run", run)
+    monkeypatch.setattr(jail, "GRACE", 0.0)
+    monkeypatch.setattr(jail.tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(NotVerified, match="was ended"):
+        jail.verify_apart(zipped(files), None, replace(LIMITS, seconds=2.0))
+    assert left, "something was there"
+    assert not list(tmp_path.glob("glt-*")) and not left[0].exists()
 
 
 def test_a_verification_that_breaks_off_is_told(files, main, monkeypatch):

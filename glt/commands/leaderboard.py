@@ -24,9 +24,15 @@ def leaderboard() -> None:
 )
 @ROOT
 @click.option("--latency", is_flag=True, help="Also time forward passes: 100 after 20 to warm up.")
-@click.option("--run-missing", is_flag=True, help="Train mandatory controls that have no record.")
+@click.option("--run-missing", is_flag=True, help="Train mandatory controls that have no record here.")
 @click.option("--again", is_flag=True, help="Measure every ticket again, those of the last build too.")
-@click.option("--seconds", type=click.FloatRange(min=0), default=0.0, help="Time for each entry (default: no limit).")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="Time for each packed entry; 0: no limit.",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads (default: torch's choice).")
 @click.option("--json", "as_json", is_flag=True, help="The board as JSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
@@ -45,7 +51,7 @@ def build(
     """Compute the board from runs (default: runs) and entries: every ticket is measured anew.
 
     Writes LEADERBOARD.md and leaderboard.json to the output folder, and keeps what was measured in measured.jsonl, by
-    the digest of each ticket. What does not verify is listed with the reason.
+    the digest of each ticket and of the code that measured it. What does not verify is listed with the reason.
 
     \b
     glt leaderboard build runs entries/*.zip -o benchmarks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,8 @@ from glt.errors import GltError
 from glt.leaderboard.measure import Point
 from glt.leaderboard.rules import Measured
 from glt.leaderboard.scalars import bound_of
-from glt.paired import Comparison, compare
+from glt.number import number
+from glt.paired import Comparison, ControlRow, compare
 from glt.results import Record
 from glt.verify import tolerance
 
@@ -45,6 +45,7 @@ class Claim:
         against: (difference, low, high) from it.
         missing: mandatory controls that are not there, with why where that is known.
         controls: (test, edges, weights, seeds) of each control.
+        as_recorded: whether the controls are what somebody else says; then there is no mark.
     """
 
     level: int
@@ -70,20 +71,22 @@ class Claim:
     against: tuple[float, float, float] | None = None
     missing: tuple[str, ...] = ()
     controls: dict[str, tuple[float, float, float, int]] = field(default_factory=dict)
+    as_recorded: bool = False
 
 
-def claims(m: Measured, controls: Iterable[Record]) -> list[Claim]:
+def claims(m: Measured, controls: Iterable[Record], believed: bool = True) -> list[Claim]:
     """The claims of an entry, level by level.
 
     Args:
         m: the entry.
         controls: records of its tickets' controls; what is not of one of these very tickets is passed over.
+        believed: whether they were trained here; what somebody else says of them is shown and gives no mark.
     """
     levels = m.levels()
     dense = levels.get(0, {})
     usable = _usable(m, controls)
     return [
-        _claim(m, list(points.values()), dense, [r for r in usable if r["level"] == level])
+        _claim(m, list(points.values()), dense, [r for r in usable if r["level"] == level], believed)
         for level, points in levels.items()
         if level
     ]
@@ -94,7 +97,9 @@ def wanted(m: Measured) -> tuple[str, ...]:
     return tuple(name for name in MANDATORY if name != "mlp_distilled" or m.taught != "none")
 
 
-def _claim(m: Measured, points: list[Point], dense: Mapping[int, Point], controls: list[Record]) -> Claim:
+def _claim(
+    m: Measured, points: list[Point], dense: Mapping[int, Point], controls: list[Record], believed: bool
+) -> Claim:
     def mean(key: str) -> float:
         return statistics.fmean(getattr(p, key) for p in points)
 
@@ -126,11 +131,11 @@ def _claim(m: Measured, points: list[Point], dense: Mapping[int, Point], control
         search_s=recorded("search_s"),
         peak_mb=recorded("peak_mb"),
     )
-    return _marked(claim, points, wanted(m), controls)
+    return _marked(claim, points, wanted(m), controls, believed)
 
 
-def _marked(claim: Claim, points: list[Point], names: tuple[str, ...], controls: list[Record]) -> Claim:
-    said = {**vars(claim)}
+def _marked(claim: Claim, points: list[Point], names: tuple[str, ...], controls: list[Record], believed: bool) -> Claim:
+    said = {**vars(claim), "as_recorded": not believed}
     ok = [r for r in controls if r["status"] == "ok"]
     seeds = {name: {r["seed"] for r in ok if r["control"] == name} for name in names}
     why = {r["control"]: str(r.get("error")) for r in controls if r["status"] != "ok"}
@@ -150,10 +155,18 @@ def _marked(claim: Claim, points: list[Point], names: tuple[str, ...], controls:
     if rivals and rivals[0].low is not None and rivals[0].high is not None:
         best = rivals[0]
         said["best"], said["against"] = best.name, (best.difference, best.low, best.high)
-        said["mark"] = "beats" if best.low > 0 else "loses" if best.high < 0 else "ties"  # type: ignore[operator]
+        if not missing and believed:
+            said["mark"] = _mark(best)
     elif rivals:
         said["best"] = rivals[0].name
     return Claim(**said)
+
+
+def _mark(row: ControlRow) -> Mark:
+    """By the interval of (ticket - control); empty where there is none."""
+    if row.low is None or row.high is None:
+        return ""
+    return "beats" if row.low > 0 else "loses" if row.high < 0 else "ties"
 
 
 def _usable(m: Measured, controls: Iterable[Record]) -> list[Record]:
@@ -172,7 +185,7 @@ def _usable(m: Measured, controls: Iterable[Record]) -> list[Record]:
         if status != "ok":
             found.setdefault((record["control"], seed, level), {**same, "error": record.get("error")})
             continue
-        if not all(_number(record.get(key)) for key in (*_NUMBERS, "ticket_test")):
+        if any(number(record.get(key)) is None for key in (*_NUMBERS, "ticket_test")):
             continue
         if abs(record["ticket_test"] - point.test) > tolerance(nodes):
             continue
@@ -210,8 +223,5 @@ def _mean_macs(points: list[Point]) -> dict[str, dict[str, float]]:
 
 def _mean(values: list[Any]) -> float | None:
     """Of numbers; None unless all are."""
-    return statistics.fmean(values) if values and all(_number(value) for value in values) else None
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    known = [one for value in values if (one := number(value)) is not None]
+    return statistics.fmean(known) if known and len(known) == len(values) else None

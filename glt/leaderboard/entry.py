@@ -24,6 +24,8 @@ MANIFEST, RECORDS, CONTROLS = "entry.json", "records.jsonl", "controls.jsonl"
 FORMAT = 1
 SEEDS = range(10)
 """Seeds that count; configurations are chosen on 100 to 104."""
+MOST_CONFIGS = 10**9
+"""More nobody has tried."""
 
 Text = Annotated[str, Field(max_length=2000)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -46,7 +48,7 @@ class Manifest:
     files: dict[str, Sha256]
     author: Text = ""
     notes: Text = ""
-    n_configs: Annotated[int, Field(ge=1, strict=True)] | None = None
+    n_configs: Annotated[int, Field(ge=1, le=MOST_CONFIGS, strict=True)] | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def stated(records: Iterable[Record]) -> int | None:
     """The number of configurations tried that all records state; None where they do not."""
     said = {r.get("n_configs") for r in records if r.get("n_configs") is not None}
     number = said.pop() if len(said) == 1 else None
-    return number if type(number) is int and number >= 1 else None
+    return number if type(number) is int and 1 <= number <= MOST_CONFIGS else None
 
 
 def pack(

@@ -1,4 +1,4 @@
-"""Verification in a process of its own, which is ended when its time is over or its memory is not enough."""
+"""Entries of others in a process of its own, which is ended when its time is over or its memory is not enough."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,9 @@ from glt.leaderboard.limits import Limits, NotVerified
 GRACE = 15.0
 """Seconds beside the limit: for starting, and for ending by itself with a better message."""
 
+FOLDERS = ("TMPDIR", "TEMP", "TMP")
+"""By which a process is told where its temporary files go."""
+
 
 def verify_apart(path: Path, root: Path | None, limits: Limits) -> dict[str, Any]:
     """What :func:`report` says, computed by another process.
@@ -23,17 +28,36 @@ def verify_apart(path: Path, root: Path | None, limits: Limits) -> dict[str, Any
     Raises:
         GltError: what it raised there, with its exit code; or it was ended.
     """
-    asked = json.dumps({"path": str(path), "root": None if root is None else str(root), "limits": asdict(limits)})
+    return _apart("verify", path, root, limits)
+
+
+def row_apart(
+    path: Path, root: Path | None, limits: Limits, *, latency: bool, run_missing: bool, memory: Path | None
+) -> dict[str, Any]:
+    """What :func:`row` says, computed by another process.
+
+    Raises:
+        GltError: see :func:`verify_apart`.
+    """
+    more = {"latency": latency, "run_missing": run_missing, "memory": None if memory is None else str(memory)}
+    return _apart("row", path, root, limits, **more)
+
+
+def _apart(task: str, path: Path, root: Path | None, limits: Limits, **more: Any) -> dict[str, Any]:
+    about = {"task": task, "path": str(path), "root": None if root is None else str(root), "limits": asdict(limits)}
+    asked = json.dumps({**about, "more": more})
     command = [sys.executable, "-m", "glt.leaderboard.jail"]
     try:
-        done = subprocess.run(
-            command,
-            input=asked,
-            capture_output=True,
-            text=True,
-            timeout=limits.seconds + GRACE if limits.seconds else None,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
+        with tempfile.TemporaryDirectory(prefix="glt-apart-") as made:  # ours: what is ended cannot clean up
+            libraries = os.pathsep.join(filter(None, sys.path))
+            done = subprocess.run(
+                command,
+                input=asked,
+                capture_output=True,
+                text=True,
+                timeout=limits.seconds + GRACE if limits.seconds else None,
+                env={**os.environ, **dict.fromkeys(FOLDERS, made), "PYTHONPATH": libraries},
+            )
     except subprocess.TimeoutExpired:
         raise NotVerified(
             f"it was not done after {limits.seconds:g} s and was ended; give more with --seconds"
@@ -55,8 +79,10 @@ def verify_apart(path: Path, root: Path | None, limits: Limits) -> dict[str, Any
 def report(path: Path, root: Path | None, limits: Limits) -> dict[str, Any]:
     """What was found of an entry that verifies, as JSON."""
     from glt.leaderboard.check import verify
+    from glt.leaderboard.claims import claims
 
     found, said = verify(path, root, limits)
+    held = claims(found, found.entry.controls, believed=False)
     return {
         "entry": str(path),
         "name": found.entry.name,
@@ -65,7 +91,32 @@ def report(path: Path, root: Path | None, limits: Limits) -> dict[str, Any]:
         "config_id": found.setting.config.id,
         "points": [point.tree() for point in found.points],
         "rules": [vars(verdict) for verdict in said],
+        "claims": [asdict(claim) for claim in held],
     }
+
+
+def row(
+    path: Path,
+    root: Path | None,
+    limits: Limits,
+    *,
+    latency: bool = False,
+    run_missing: bool = False,
+    memory: str | Path | None = None,
+) -> dict[str, Any]:
+    """``row`` of the board and ``points`` that were not in ``memory``, as JSON."""
+    from glt.leaderboard.entry import read
+    from glt.leaderboard.judge import judge
+    from glt.leaderboard.memory import Memory
+    from glt.results import Results
+
+    known = Memory(None if memory is None else Results(memory), latency, writes=False)
+    with read(path, limits) as entry:
+        made = judge(entry, root, limits, latency=latency, run_missing=run_missing, memory=known)
+    return {"row": asdict(made), "points": [point.tree() for point in known.fresh]}
+
+
+TASKS: dict[str, Callable[..., dict[str, Any]]] = {"verify": report, "row": row}
 
 
 def _bound_memory(limits: Limits) -> None:
@@ -86,7 +137,7 @@ def main() -> None:
     limits = Limits(**asked["limits"])
     _bound_memory(limits)
     try:
-        said = report(Path(asked["path"]), asked["root"] and Path(asked["root"]), limits)
+        said = TASKS[asked["task"]](Path(asked["path"]), asked["root"] and Path(asked["root"]), limits, **asked["more"])
     except GltError as error:
         said = {"error": " ".join(str(error).split()), "exit_code": error.exit_code}
     except MemoryError:

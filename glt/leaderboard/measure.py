@@ -27,6 +27,7 @@ from glt.leaderboard.limits import NotVerified
 from glt.leaderboard.setting import Header, Setting
 from glt.measured import parameters
 from glt.neighbours import without_loops
+from glt.number import number
 from glt.tasks import default_metric
 from glt.ticket import Ticket
 from glt.verify import tolerance
@@ -167,8 +168,8 @@ def hold(said: dict[str, Any], found: dict[str, Any], data: Any, who: str) -> No
         NotVerified: a sparsity or a metric that is missing or differs.
     """
     for key in ("graph_sparsity", "weight_sparsity", "val", "test"):
-        value = said.get(key)
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
+        value = number(said.get(key))
+        if value is None:
             raise NotVerified(f"{who} does not say {key}")
         allowed = 1e-9 if key.endswith("sparsity") else tolerance(int(data[f"{key}_mask"].sum()))
         if not abs(value - found[key]) <= allowed:

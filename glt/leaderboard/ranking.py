@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from glt.inductive import TRACK
 from glt.leaderboard.claims import Claim
 from glt.leaderboard.rules import Verdict
 from glt.leaderboard.scalars import LOSSES, Scalars
@@ -18,6 +19,8 @@ TRACKS = ("held-out", "inductive", "open")
 RANKED = ("held-out", "inductive")
 """Those that rank methods, each for itself."""
 AXES = ("graph", "weight")
+LEAST_SPREAD = 0.01
+"""Standard deviation over seeds of a dense model that is believed at least; of a single seed it is not known."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,34 @@ class Board:
         rows = [{**asdict(row), "unranked": row.unranked} for row in self.rows]
         rejected = [{"entry": source, "reason": reason} for source, reason in self.rejected]
         return {"glt": __version__, "tracks": list(TRACKS), "rows": rows, "rejected": rejected}
+
+
+def weak_dense(rows: Iterable[Row]) -> list[Row]:
+    """Rows whose dense model is clearly weaker than that of the others have no rank: anything looks good beside it.
+
+    Held to the median dense model on the same dataset, backbone and split, whatever the recipe: of our own runs where
+    there are any, so that nobody else's can put them out. Clearly: by more than two standard errors.
+    """
+    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    rows = list(rows)
+    for row in rows:
+        groups[_same_dense(row)].append(row)
+    made = []
+    for row in rows:
+        group = groups[_same_dense(row)]
+        others = sorted([one for one in group if not one.foreign] or group, key=lambda one: one.dense)
+        usual = others[len(others) // 2]
+        spread = max(usual.dense_spread, LEAST_SPREAD)
+        if usual.dense - row.dense > 2 * spread * (1 / row.seeds + 1 / usual.seeds) ** 0.5:
+            why = f"its dense model ({row.dense:.1%}) is clearly weaker than that of {usual.name} ({usual.dense:.1%})"
+            row = replace(row, verdicts=(*row.verdicts, Verdict("dense", "unranked", why)))
+        made.append(row)
+    return made
+
+
+def _same_dense(row: Row) -> tuple[Any, ...]:
+    """Dense models of one dataset, split, metric and backbone; a teacher does not touch them."""
+    return row.track == TRACK, *row.group[1:]
 
 
 def one_each(rows: Iterable[Row]) -> list[Row]:

@@ -78,8 +78,8 @@ def _remarks(row: Row) -> str:
         f"- {v.rule}: {_text(v.reason)}" + (" (**not ranked**)" if v.status == "unranked" else "") for v in row.verdicts
     ]
     lines.append(f"- experiment {row.config_id}" + (f", by {_text(row.author)}" if row.author else ""))
-    if row.foreign:
-        lines.append("- its controls are *as recorded* by its author")
+    if row.foreign and any(claim.as_recorded for claim in row.claims):
+        lines.append("- its controls are *as recorded* by its author, and give no mark")
     return "\n".join(lines)
 
 
@@ -118,11 +118,17 @@ def verdict(claim: Claim) -> str:
     """``beats random by +1.2 [+0.3, +2.0]``, or why that cannot be said."""
     if claim.missing:
         return "controls missing: " + ", ".join(claim.missing)
+    if claim.as_recorded and claim.against:
+        return f"as recorded, {claim.best}: {_gap(claim.against)}"
     if not claim.mark or claim.against is None:
         return "too few seeds to compare with a control" if claim.best else "no control is as sparse"
     words = {"beats": "beats", "ties": "ties with", "loses": "loses to"}[claim.mark]
-    gap, low, high = (100 * value for value in claim.against)
-    return f"{words} {claim.best}: {gap:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return f"{words} {claim.best}: {_gap(claim.against)}"
+
+
+def _gap(against: tuple[float, float, float]) -> str:
+    gap, low, high = (100 * value for value in against)
+    return f"{gap:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def _macs(claim: Claim, form: str) -> str:

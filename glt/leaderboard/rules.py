@@ -123,6 +123,21 @@ def complete(m: Measured) -> Verdict:
     return Verdict("complete", "ok", "every seed has every level")
 
 
+def dense(m: Measured) -> Verdict:
+    """2: level 0, which every gap is from, is the whole graph and the whole network."""
+    for point in m.levels().get(0, {}).values():
+        taken = {
+            "edges": point.graph_sparsity > 0,
+            "weights": point.weight_sparsity > 0,
+            "biases": point.biases > 0,
+        }
+        if gone := [what for what, lost in taken.items() if lost]:
+            return Verdict("dense", "rejected", f"the dense ticket of seed {point.seed} lacks {' and '.join(gone)}")
+        if point.weighted:
+            return Verdict("dense", "rejected", f"the edges of the dense ticket of seed {point.seed} have weights")
+    return Verdict("dense", "ok", "level 0 lacks nothing")
+
+
 def points(m: Measured) -> Verdict:
     """6: at least five operating points, on a usual path or grid."""
     levels = {level: list(points.values()) for level, points in m.levels().items() if level}
@@ -185,7 +200,7 @@ def track(m: Measured) -> Verdict:
     return Verdict("track", "ok", what.get(m.taught, m.taught))
 
 
-RULES: tuple[Rule, ...] = (split, seeds, selection, complete, points, sparsity, compacted, track)
+RULES: tuple[Rule, ...] = (split, seeds, selection, complete, dense, points, sparsity, compacted, track)
 
 
 def verdicts(m: Measured) -> list[Verdict]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from glt.config import SECTIONS, Config
 from glt.errors import GltError
 from glt.leaderboard.entry import parse
 from glt.leaderboard.limits import Limits, NotVerified, shown
+from glt.number import number
 from glt.registry import build
 from glt.ticket_file import KEY
 
@@ -26,6 +26,8 @@ MOST = 1_000
 """Largest number of layers, heads and the like that is believed to be meant."""
 WIDE = 10**6
 """Largest width."""
+LONG = 10_000
+"""Largest number of epochs: controls are trained with the recipe of the entry."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,8 @@ def setting_of(headers: list[Header], root: Path | None, limits: Limits) -> Sett
     sections = {part: first.setting[part] for part in (*SECTIONS, "train") if part in first.setting}
     if missing := [part for part in (*SECTIONS, "train") if part not in sections]:
         raise GltError(f"the tickets do not name a built-in {missing[0]}: only what can be built anew can be verified")
-    for place, number in _numbers(sections):
-        _bounded(place, number)
+    for place, value in _numbers(sections):
+        _bounded(place, value)
     _levels_bounded(sections["schedule"])
     config = Config(**sections)
     stated = first.setting.get("config_id")
@@ -138,21 +140,23 @@ def _numbers(tree: Any, place: str = "") -> Iterator[tuple[str, float]]:
         yield place, tree
 
 
-def _bounded(place: str, number: float) -> None:
+def _bounded(place: str, value: float) -> None:
     """What is counted one by one, layer by layer, may not be without end; seeds and data have bounds of their own."""
     section, option = place.split(".")[0], place.rpartition(".")[2]
-    if not math.isfinite(number):
-        raise GltError(f"{place} = {number} is not a number")
-    if section == "backbone" and abs(number) > (WIDE if option == "hidden" else MOST):
+    if section == "backbone" and abs(value) > (WIDE if option == "hidden" else MOST):
         most = WIDE if option == "hidden" else MOST
-        raise GltError(f"{place} = {shown(number)} is more than a verification builds ({most:,})")
+        raise GltError(f"{place} = {shown(value)} is more than a verification builds ({most:,})")
+    if option == "epochs" and value > LONG:
+        raise GltError(f"{place} = {shown(value)} is more than anybody else will train ({LONG:,})")
+    if number(value) is None:
+        raise GltError(f"{place} = {shown(value)} is not a number that can be computed with")
 
 
 def _levels_bounded(spec: Any) -> None:
     """A schedule is walked through when it is made."""
-    for place, number in _numbers(spec, "schedule"):
-        if place.endswith("levels") and number > MOST:
-            raise GltError(f"{place} = {shown(number)} is more than a verification walks through ({MOST:,})")
+    for place, value in _numbers(spec, "schedule"):
+        if place.endswith("levels") and value > MOST:
+            raise GltError(f"{place} = {shown(value)} is more than a verification walks through ({MOST:,})")
 
 
 def _size_of_data(dataset: Any) -> float:
