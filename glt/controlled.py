@@ -16,7 +16,7 @@ from glt.allocate import densities
 from glt.builtin import named
 from glt.config import controls_of
 from glt.controls.base import Control, Outcome, shared_key
-from glt.errors import GltError, TrainingError
+from glt.errors import GltError, TrainingError, in_a_line
 from glt.evaluate import metric_named
 from glt.inductive import track_of
 from glt.measured import measured
@@ -150,7 +150,7 @@ def control(
     that was measured, whichever ticket's it was.
 
     A control that is not possible yields a record with status ``left out``, which is not written; one whose training
-    fails, ``failed``. Both carry the error.
+    fails, ``failed``. Both carry the error. Any other error is recorded as ``failed`` and raised.
     """
     done = finished(subject)
     about: Record = {}
@@ -166,6 +166,11 @@ def control(
             record |= _outcome(problem, subject.ticket, piece, teaching, shared)
         except TrainingError as error:
             record |= {**provenance(problem.data.x.device), "status": "failed", "error": str(error)}
+        except Exception as error:
+            record |= {**provenance(problem.data.x.device), "status": "failed", "error": in_a_line(error)}
+            if subject.results:
+                subject.results.append(record)
+            raise
         if record["status"] == "left out":
             yield record
             continue

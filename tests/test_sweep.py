@@ -322,6 +322,27 @@ def test_a_point_that_fails_is_recorded_and_tried_again(main, monkeypatch):
     assert main("sweep", "-q", written(TREE), *ALONE, "--out", Path.cwd() / "runs")[0] == 0
 
 
+def test_a_control_that_fails_is_recorded_and_said(main, monkeypatch):
+    """Whatever it raises: its tickets are whole, so nothing else would say so."""
+    mlp = registry.get("controls", "mlp")
+
+    def boom(self, *_):
+        raise RuntimeError("no such\ndevice")
+
+    monkeypatch.setattr(mlp, "__call__", boom)
+    tree = {**TREE, "base": {**BASE, "controls": ["mlp"], "seeds": 1}, "grid": {"strategy": ["teddy"]}}
+    code, _, err = main("sweep", written(tree), *ALONE)
+    said = "RuntimeError: no such device (test_sweep.py, line "
+    assert code == 1 and f"seed 0 failed: {said}" in err and f"level 1 control mlp failed: {said}" in err
+    (failed,) = [record for record in results() if record["status"] != "ok"]
+    assert (failed["control"], failed["level"], failed["status"]) == ("mlp", 1, "failed")
+    assert failed["error"].startswith(said)
+    (line,) = place().ends
+    assert line["status"] == "failed" and line["error"] == failed["error"]
+    monkeypatch.undo()
+    assert main("sweep", "-q", written(tree), *ALONE, "--out", Path.cwd() / "runs")[0] == 0
+
+
 def test_a_training_that_fails_makes_the_exit_code(main, monkeypatch):
     def bad(self, problem, levels, start=None):
         raise TrainingError("loss is NaN")
