@@ -517,6 +517,35 @@ def test_an_estimate_is_of_what_is_most_similar():
         assert estimate.seconds(unit) == each * unit.search_epochs + 2 * unit.other_epochs
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"config": None},
+        {"config": {"dataset": {"name": "cora"}}},
+        {"method": None},
+        {"search_s": None},
+        {"search_s": float("nan")},
+        {"search_s": -1},
+        {"search_epochs": 0},
+        {"search_epochs": 10**400},
+        {"threads": "1"},
+    ],
+)
+def test_records_of_others_are_no_hindrance(main, odd):
+    """Lines under the same folder that say too little, or what cannot be."""
+    (unit,) = units({**TREE, "grid": {}}, seeds=1)
+    good = {"status": "ok", "threads": 1, "device": "cpu: some", "method": "teddy", "config": unit.run.config.spec()}
+    good |= {"search_s": 10.0, "search_epochs": 5}
+    assert Estimate([good]).seconds(unit) == 2 * unit.epochs
+    assert Estimate([{k: v for k, v in {**good, **odd}.items() if v is not None}]).seconds(unit) is None
+    other = Results(Path("runs/other/results.jsonl"))
+    other.append({**good, **odd})
+    results().append({"status": "ok", "threads": 1, "device": "cpu"})
+    place().ends.append({"status": "ok"})
+    code, out, _ = main("sweep", written(TREE), "--dry-run")
+    assert code == 0 and "nothing is known of their cost" in out
+
+
 def test_a_measurement_is_of_every_method():
     todo = units({**TREE, "grid": {"strategy": ["imp", "ugs", {"name": "ugs", "mask_epochs": 9}, "gebt"]}}, seeds=1)
     estimate = Estimate()
