@@ -67,6 +67,14 @@ def test_the_last_record_of_a_seed_counts_and_failures_are_counted():
     assert len(rows) == 1, "a point without any finished seed is no row"
 
 
+def test_what_was_killed_counts_as_failed(tmp_path):
+    lost = [{**record(5, seed, 0.0), "status": "killed", "error": "out of memory?"} for seed in (1, 2)]
+    for each in lost:
+        del each["test"]
+    found = collect([write(tmp_path / "a.jsonl", [record(5, 0, 0.8), *lost])])
+    assert (one(found.rows, level=5)["failed"], found.passed_over) == (2, 0)
+
+
 def test_experiments_are_kept_apart_by_what_matters():
     longer = changed({"schedule": {"name": "geometric", "levels": [5, 10, 15]}})
     wide = changed({"backbone": {"name": "gcn", "hidden": 64}})

@@ -98,7 +98,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _usable(record: Record) -> bool:
-    """Whether it is of a point: named, and measured or failed."""
+    """Whether it is of a point: named, and measured, failed or killed."""
     if not all(isinstance(record.get(name), str) for name in NAMES):
         return False
     if not all(isinstance(record.get(key), int) and not isinstance(record[key], bool) for key in ("seed", "level")):
@@ -109,7 +109,7 @@ def _usable(record: Record) -> bool:
         return False
     if record.get("status") == "ok":
         return all(_number(record.get(key)) is not None for key in NEEDED)
-    return record.get("status") == "failed"
+    return record.get("status") in ("failed", "killed")
 
 
 def _number(value: Any) -> float | None:
@@ -121,9 +121,9 @@ def rows_of(records: Iterable[Record]) -> tuple[list[dict[str, Any]], list[tuple
     """A row per experiment, level and control, and a verdict per level that has controls.
 
     A row has ``kind`` (``dense``, ``ticket``, ``control``), what :func:`describe` says, ``experiment`` (equal for the
-    rows of one), ``control``, ``level``, ``metric``, ``seeds``, ``failed`` (seeds), means as fractions (``graph``,
-    ``weight``, ``val``, ``test``, ``last``), ``spread``, the difference from dense with its interval (of three seeds
-    or more), the difference from the best control, the cost of the search in dense trainings (``search_x`` by epochs,
+    rows of one), ``control``, ``level``, ``metric``, ``seeds``, ``failed`` (seeds that failed or were
+    killed), means as fractions (``graph``, ``weight``, ``val``, ``test``, ``last``), ``spread``, the difference from
+    dense with its interval (of three seeds or more), the difference from the best control, the cost of the search in dense trainings (``search_x`` by epochs,
     ``seconds_x`` by time), ``densities``, ``grid`` (the sparsities asked for, of a grid), ``at_graph`` and
     ``at_weight`` (of a control: its ticket's) and the means of :data:`SPENT`. What is not known is None.
     """
