@@ -116,6 +116,16 @@ def test_controls_of_another_program_are_shown_without_a_verdict():
     )
 
 
+@pytest.mark.parametrize("key", ["edges", "ticket_test", "ticket_graph_sparsity", "ticket_weights", "val"])
+@pytest.mark.parametrize("huge", [10**400, 1e308])
+def test_controls_with_impossible_numbers_are_shown(key, huge, tmp_path):
+    made = [control("random", 10, seed, 0.79, **{key: huge}) for seed in range(2)]
+    path = write(tmp_path / "a.jsonl", [*(record(10, seed, 0.82) for seed in range(2)), *made])
+    report([path], tmp_path / "r.html")
+    shown = data_of((tmp_path / "r.html").read_text())
+    assert {row["kind"] for row in shown["rows"]} == {"ticket", "control"} and shown["verdicts"] == []
+
+
 def test_a_grid_says_which_sparsities_were_asked_for():
     grid = changed({"schedule": {"name": "grid", "graph": [0.2, 0.4], "weight": [0.5, 0.9]}})
     rows, _ = rows_of([record(2, 0, 0.8, **grid), record(3, 0, 0.8, **grid), record(40, 0, 0.8, **grid)])
@@ -153,6 +163,11 @@ def test_what_glt_bench_measured_stands_beside_the_ticket(tmp_path, monkeypatch)
         {"dataset": None},
         {"control": 7},
         {"control_spec": []},
+        {"test": 10**400},
+        {"test": 1e308},
+        {"graph_sparsity": -(10**400)},
+        {"level": 10**400},
+        {"seed": -1},
     ],
 )
 def test_what_is_no_record_of_a_point_is_passed_over(tmp_path, bad):
@@ -172,6 +187,8 @@ def test_what_is_no_record_of_a_point_is_passed_over(tmp_path, bad):
         {"config": {"strategy": {"name": "unheard of"}, "schedule": "geometric"}},
         {"search_epochs": "many", "params": float("inf")},
         {"metric": 5, "track": None},
+        {"val": 10**400, "last_test": 1e308, "dense_test": -(10**400), "search_epochs": 10**400, "search_s": 1e308},
+        {"params": 1e308, "densities": {"a": 10**400}, "macs": 10**400, "latency_ms": 10**400},
     ],
 )
 def test_partial_records_make_a_page(tmp_path, odd):
