@@ -38,7 +38,8 @@ class Estimate:
         for record in records:
             alike = record.get("threads") == threads and str(record.get("device", "")).startswith(device.split(":")[0])
             if alike and record.get("status") == "ok" and not record.get("control"):
-                spec, method = record.get("config"), record.get("method")
+                spec: Any = record.get("config")
+                method: Any = record.get("method")
                 seconds, epochs = number(record.get("search_s")), number(record.get("search_epochs"))
                 named = isinstance(spec, dict) and {"dataset", "backbone"} <= spec.keys() and isinstance(method, str)
                 if named and seconds is not None and seconds >= 0 and epochs and epochs > 0:
