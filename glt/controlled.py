@@ -16,10 +16,11 @@ from glt.allocate import densities
 from glt.builtin import named
 from glt.config import controls_of
 from glt.controls.base import Control, Outcome, shared_key
-from glt.errors import GltError, TrainingError
+from glt.errors import GltError, TrainingError, in_a_line
 from glt.evaluate import metric_named
 from glt.inductive import track_of
 from glt.measured import measured
+from glt.memory import Peak
 from glt.paired import Comparison, compare, pack
 from glt.problem import OnEpoch, Problem
 from glt.provenance import provenance
@@ -150,7 +151,7 @@ def control(
     that was measured, whichever ticket's it was.
 
     A control that is not possible yields a record with status ``left out``, which is not written; one whose training
-    fails, ``failed``. Both carry the error.
+    fails, ``failed``. Both carry the error. Any other error is recorded as ``failed`` and raised.
     """
     done = finished(subject)
     about: Record = {}
@@ -166,6 +167,11 @@ def control(
             record |= _outcome(problem, subject.ticket, piece, teaching, shared)
         except TrainingError as error:
             record |= {**provenance(problem.data.x.device), "status": "failed", "error": str(error)}
+        except Exception as error:
+            record |= {**provenance(problem.data.x.device), "status": "failed", "error": in_a_line(error)}
+            if subject.results:
+                subject.results.append(record)
+            raise
         if record["status"] == "left out":
             yield record
             continue
@@ -178,13 +184,14 @@ def _outcome(problem: Problem, ticket: Ticket, piece: Control, teaching: Taught,
     """What a control scores, or why it is not possible: found now, or by whoever needed the same one first."""
 
     def make() -> Record:
+        peak = Peak(problem.data.x.device)
         try:
             made = piece(problem, ticket, teaching)
         except TrainingError:
             raise
         except GltError as error:
             return {"status": "left out", "error": str(error)}
-        return _measured(problem, made)
+        return _measured(problem, made, peak.mb())
 
     key = shared_key(piece, problem, ticket, teaching) if shared else None
     return shared.control(problem, key, make) if shared and key else make()
@@ -233,12 +240,12 @@ def _about(problem: Problem, subject: Subject, teaching: Taught) -> Record:
     }
 
 
-def _measured(problem: Problem, made: Outcome) -> Record:
+def _measured(problem: Problem, made: Outcome, peak_mb: float | None) -> Record:
     """What a control scored."""
     return {
         "control_backbone": made.ticket.config.get("backbone"),
         **_kept(made.ticket),
-        **measured(problem, made.ticket),
+        **measured(problem, made.ticket, peak_mb),
         "right": _right(problem, made.logits),
         **provenance(problem.data.x.device),
         "status": "ok",

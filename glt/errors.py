@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import functools
 import sys
+import traceback
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 
@@ -49,6 +51,15 @@ def warn_plainly() -> None:
             print(f"warning: {message}", file=sys.stderr)
 
     warnings.showwarning = show
+
+
+def in_a_line(error: Exception) -> str:
+    """The message; of what users are not meant to see also its kind and where it came from."""
+    text = " ".join(str(error).split())
+    if isinstance(error, GltError):
+        return text
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {text} ({Path(last.filename).name}, line {last.lineno})"
 
 
 def unknown(kind: str, value: object, allowed: Iterable[str]) -> str:

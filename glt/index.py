@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from glt.errors import GltError, unknown
-from glt.results import Record, Results
+from glt.results import Record, Results, number
 
 TABLE = "results"
 NAMES = ("results.jsonl", "controls.jsonl")
 MOST_COLUMNS = 1500
+SOMETIMES = ("status", "control", "control_spec", "track", "error", "n_configs", "together")
+"""Fields that only some records have; a condition may ask for them all the same."""
+FINISHED = "(status IS NULL OR status = 'ok')"
 _READS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION}
 
 
@@ -82,7 +85,8 @@ class Index:
 
     Attributes:
         files: what was read.
-        columns: names of the table's columns, in the order in which records bring them.
+        columns: names of the fields that there are, in the order in which records bring them. The table has those of
+            :data:`SOMETIMES` besides, empty where no record has them.
 
     Cost: one pass over the files; memory grows with them.
     """
@@ -105,12 +109,16 @@ class Index:
         self._connection = sqlite3.connect(":memory:")
         if not self.columns:
             raise GltError(f"no record in {', '.join(map(str, self.files))}")
-        self._connection.execute(f"CREATE TABLE {TABLE} ({', '.join(map(_quoted, self.columns))})")
+        there = {name.lower() for name in self.columns}
+        self._known = (*self.columns, *(name for name in SOMETIMES if name not in there))
+        self._connection.execute(f"CREATE TABLE {TABLE} ({', '.join(map(_quoted, self._known))})")
         self._connection.executemany(
-            f"INSERT INTO {TABLE} VALUES ({', '.join('?' * len(self.columns))})",
+            f"INSERT INTO {TABLE} ({', '.join(map(_quoted, self.columns))}) VALUES "
+            f"({', '.join('?' * len(self.columns))})",
             ([_value(row.get(name)) for name in self.columns] for row in rows.values()),
         )
         self._connection.commit()
+        self._connection.create_aggregate("mean", 1, _Mean)  # type: ignore[arg-type]
         self._connection.create_aggregate("std", 1, _Std)  # type: ignore[arg-type]
         self._connection.execute("PRAGMA query_only = ON")
         self._connection.set_authorizer(_authorised)
@@ -127,20 +135,24 @@ class Index:
         Args:
             where: an SQL expression over the columns; it can read this table and nothing else.
             columns: which, in order (default: all). With ``group`` those whose mean and unbiased standard deviation
-                are wanted.
+                are wanted, of the finished records.
             sort: columns to order by, ``-name`` for descending.
-            group: one row for each combination of these, with the number of records in ``n``.
+            group: one row for each combination of these, with the number of finished records in ``n``, and of
+                others (failed, killed) in ``failed``.
 
         Raises:
-            GltError: a bad expression, or an unknown column.
+            GltError: a bad expression, an unknown column, or the mean of one that holds texts alone.
         """
         for name in (*columns, *group):
             self._check(name)
         if group:
-            wanted = [_quoted(name) for name in group] + ["count(*) AS n"]
             for name in columns:
-                wanted += [f"avg({_quoted(name)}) AS {_quoted(name)}"]
-                wanted += [f"std({_quoted(name)}) AS {_quoted(name + '_std')}"]
+                self._check_numbers(name)
+            wanted = [_quoted(name) for name in group]
+            wanted += [f"sum({FINISHED}) AS n", f"sum(NOT {FINISHED}) AS failed"]
+            for name in columns:
+                value = f"CASE WHEN {FINISHED} THEN {_quoted(name)} END"
+                wanted += [f"mean({value}) AS {_quoted(name)}", f"std({value}) AS {_quoted(name + '_std')}"]
         else:
             wanted = [_quoted(name) for name in columns or self.columns]
         query = f"SELECT {', '.join(wanted)} FROM {TABLE}"
@@ -151,7 +163,7 @@ class Index:
         order = []
         for name in sort:
             column = name.removeprefix("-")
-            if not (group and column in ("n", *(f"{c}_std" for c in columns))):
+            if not (group and column in ("n", "failed", *(f"{c}_std" for c in columns))):
                 self._check(column)
             order.append(_quoted(column) + (" DESC" if name.startswith("-") else ""))
         if order:
@@ -166,12 +178,18 @@ class Index:
         return [column[0] for column in cursor.description], rows
 
     def _check(self, name: str) -> None:
-        if name.lower() not in {column.lower() for column in self.columns}:
-            raise GltError(unknown("column", name, self.columns))
+        if name.lower() not in {column.lower() for column in self._known}:
+            raise GltError(unknown("column", name, self._known))
+
+    def _check_numbers(self, name: str) -> None:
+        """What is empty has no mean and no harm done; what is a text wants to be a group."""
+        query = f"SELECT DISTINCT typeof({_quoted(name)}) FROM {TABLE} WHERE {_quoted(name)} IS NOT NULL"
+        if {kind for (kind,) in self._connection.execute(query)} == {"text"}:
+            raise GltError(f"--columns {name} with --group: texts have no mean; give numbers, or group by it")
 
 
-class _Std:
-    """SQL's missing unbiased standard deviation; NULL of fewer than two numbers."""
+class _Mean:
+    """The mean of the numbers among some values; NULL where there are none, or one of them is not finite."""
 
     def __init__(self) -> None:
         self.values: list[float] = []
@@ -181,6 +199,16 @@ class _Std:
             self.values.append(value)
 
     def finalize(self) -> float | None:
+        return self.of() if all(number(value) is not None for value in self.values) else None
+
+    def of(self) -> float | None:
+        return statistics.fmean(self.values) if self.values else None
+
+
+class _Std(_Mean):
+    """SQL's missing unbiased standard deviation; NULL of fewer than two numbers, or one that is not finite."""
+
+    def of(self) -> float | None:
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
 

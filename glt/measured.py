@@ -7,13 +7,12 @@ from torch_geometric.utils import degree
 from glt.allocate import densities
 from glt.neighbours import without_loops
 from glt.problem import Problem
-from glt.provenance import peak_mb
 from glt.results import Record
 from glt.ticket import Ticket
 
 
-def measured(problem: Problem, ticket: Ticket) -> Record:
-    """Metrics, sparsities, what is left, and what it cost."""
+def measured(problem: Problem, ticket: Ticket, peak_mb: float | None = None) -> Record:
+    """Metrics, sparsities, what is left, and what it cost; ``peak_mb`` as of :class:`glt.memory.Peak`, if known."""
     degrees = degree(without_loops(problem.subgraph(ticket.edge_keep).edge_index)[0], problem.data.num_nodes)
     return {
         **{k: v for k, v in ticket.metrics.items() if k != "search_epochs"},
@@ -23,7 +22,7 @@ def measured(problem: Problem, ticket: Ticket) -> Record:
         "densities": densities(ticket.weight_masks),
         "search_s": round(ticket.seconds, 3),
         "search_epochs": ticket.metrics["search_epochs"],
-        "peak_mb": peak_mb(),
+        "peak_mb": peak_mb,
         "kernel": ticket.versions.get("kernel"),
     }
 

@@ -17,6 +17,7 @@ from glt.errors import GltWarning, TrainingError
 from glt.inductive import track_of
 from glt.initial import NoSeed
 from glt.measured import measured
+from glt.memory import Peak, larger
 from glt.problem import Problem
 from glt.provenance import provenance
 from glt.results import Record, Results
@@ -105,9 +106,7 @@ def run(
             continue
         problem = _problem(run, data, levels, seed, on_epoch)
         try:
-            if run.shared and not done[0]:
-                problem.dense = run.shared.dense(problem)
-            yield done[0] or _save(run, problem, Level(0, 0.0, 0.0), problem.dense_ticket())
+            yield done[0] or _dense(run, problem)
         except TrainingError as error:
             yield _failed(run, problem, Level(0, 0.0, 0.0), error)
             continue
@@ -115,6 +114,17 @@ def run(
             problem.dense = restored(problem, Ticket.load(run.path(seed, 0)), done[0]["search_s"])
         yield from _levels(run, problem, levels, done)
         yield from _controls(run, problem, levels)
+
+
+def _dense(run: Run, problem: Problem) -> Record:
+    """The record of the dense training; where another experiment trained it, its peak memory is not known."""
+    peak, own = Peak(problem.data.x.device), True
+    if run.shared:
+        result = run.shared.dense(problem)
+        own = "dense" in vars(problem)
+        problem.dense = result
+    ticket = problem.dense_ticket()
+    return _save(run, problem, Level(0, 0.0, 0.0), ticket, peak.mb() if own else None)
 
 
 def levels_of(config: Config) -> list[Level]:
@@ -210,13 +220,14 @@ def _levels(run: Run, problem: Problem, levels: list[Level], done: dict[int, Rec
         if record := done[level.number]:
             yield record
             continue
+        peak = Peak(problem.data.x.device)
         try:
             ticket = next(tickets)
         except TrainingError as error:
             yield _failed(run, problem, level, error)
             tickets = run.config.strategy.tickets(problem, missing[missing.index(level) + 1 :])
             continue
-        yield _save(run, problem, level, ticket)
+        yield _save(run, problem, level, ticket, peak.mb())
 
 
 def _path(run: Run, problem: Problem, levels: list[Level], done: dict[int, Record | None]) -> Iterator[Record]:
@@ -227,17 +238,21 @@ def _path(run: Run, problem: Problem, levels: list[Level], done: dict[int, Recor
     finished = list(takewhile(lambda level: done[level.number], levels))
     yield from (record for level in finished if (record := done[level.number]))
     start = None
+    so_far: float | None = 0.0  # peak memory of the rounds
     if finished:
         start = Ticket.load(run.path(problem.seed, finished[-1].number))
         start.seconds = done[finished[-1].number]["search_s"]  # type: ignore[index]
+        so_far = done[finished[-1].number].get("peak_mb")  # type: ignore[union-attr]
     tickets = run.config.strategy.tickets(problem, levels, start)
     for i, level in enumerate(levels[len(finished) :], start=len(finished)):
+        peak = Peak(problem.data.x.device)
         try:
             ticket = next(tickets)
         except TrainingError as error:
             yield from (_failed(run, problem, lost, error) for lost in levels[i:] if not done[lost.number])
             return
-        yield done[level.number] or _save(run, problem, level, ticket)
+        so_far = larger(so_far, peak.mb())
+        yield done[level.number] or _save(run, problem, level, ticket, so_far)
 
 
 def _controls(run: Run, problem: Problem, levels: list[Level]) -> Iterator[Record]:
@@ -252,7 +267,7 @@ def _controls(run: Run, problem: Problem, levels: list[Level]) -> Iterator[Recor
             yield from control(problem, subject, run.config.controls, teaching_of(run.config.strategy), run.shared)
 
 
-def _save(run: Run, problem: Problem, level: Level, ticket: Ticket) -> Record:
+def _save(run: Run, problem: Problem, level: Level, ticket: Ticket, peak_mb: float | None = None) -> Record:
     """Write the ticket, then its record: a kill in between costs the record alone, which comes again."""
     path = run.path(problem.seed, level.number)
     ticket.metrics |= {"dense_val": problem.dense.val, "dense_test": problem.dense.test}
@@ -260,7 +275,7 @@ def _save(run: Run, problem: Problem, level: Level, ticket: Ticket) -> Record:
     record = {
         **_point(run, problem, level),
         "track": track_of(problem.config, getattr(run.config.strategy, "track", "none") if level.number else "none"),
-        **measured(problem, ticket),
+        **measured(problem, ticket, peak_mb),
         "ticket_bytes": path.stat().st_size,
         "ticket_sha256": sha256,
         **provenance(problem.data.x.device),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import platform
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +49,6 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
-
-
-def peak_mb() -> float | None:
-    """Peak memory of this process so far, MB; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
 def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:

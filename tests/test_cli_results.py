@@ -76,7 +76,50 @@ def test_groups_have_mean_and_unbiased_deviation(main, runs):
         "results", "--group", "dataset", "--columns", "test", "--where", "control is null", "--sort", "-n"
     )
     assert code == 0
-    assert rows(out) == [["dataset", "n", "test", "test_std"], ["cora", "2", "0.85", "0.07071"], ["csbm", "1", "0.5"]]
+    assert rows(out) == [
+        ["dataset", "n", "failed", "test", "test_std"],
+        ["cora", "2", "0", "0.85", "0.07071"],
+        ["csbm", "1", "0", "0.5"],
+    ]
+
+
+def test_groups_count_and_average_what_was_finished(main):
+    lost = [record("cora", seed, 5, 0.1, status=status) for seed, status in ((1, "failed"), (2, "killed"))]
+    write("runs/results.jsonl", [record("cora", 0, 5, 0.7, status="ok"), *lost])
+    query = ("--group", "dataset", "--columns", "test", "--sort", "-failed")
+    assert rows(main("results", *query)[1])[1] == ["cora", "1", "2", "0.7"]
+    by_status = rows(main("results", "--group", "status", "--columns", "test", "--sort", "status")[1])[1:]
+    assert by_status == [["failed", "0", "1"], ["killed", "0", "1"], ["ok", "1", "0", "0.7"]]
+
+
+def test_a_text_has_no_mean(main, runs):
+    code, out, err = main("results", "--group", "level", "--columns", "dataset,test")
+    assert (code, out) == (2, "") and "--columns dataset" in one_line(err) and "group by it" in err
+    write("mixed.jsonl", [record("cora", 0, 5, "none"), record("cora", 1, 5, 0.5)])
+    assert rows(main("results", "mixed.jsonl", "--group", "dataset", "--columns", "test")[1])[1][-1] == "0.5"
+
+
+def test_a_condition_may_ask_for_what_no_record_has(main):
+    query = ("--group", "dataset,method", "--columns", "test", "--where", "control is null and status is null")
+    write("runs/results.jsonl", [record("cora", 0, 5, 0.7, method="teddy")])
+    code, out, err = main("results", *query)
+    assert (code, err) == (0, "") and rows(out)[1] == ["cora", "teddy", "1", "0", "0.7"]
+    assert "control" not in main("results", "--columns", "all")[1]
+
+
+@pytest.mark.parametrize("huge", ["1e999", "-1e999", "NaN", "1e308", "1" + "0" * 400])
+def test_json_holds_no_number_that_json_does_not_know(main, huge):
+    def refuse(name):
+        raise AssertionError(name)
+
+    rest = [record("cora", 1, 5, 1e308), record("csbm", 0, 5, 0.5)]
+    text = json.dumps(record("cora", 0, 5, 0.7)).replace("0.7", huge) + "\n"
+    Path("some.jsonl").write_text(text + "".join(json.dumps(r) + "\n" for r in rest))
+    for options in ((), ("--group", "dataset", "--columns", "test", "--sort", "-dataset")):
+        code, out, err = main("results", "some.jsonl", *options, "-o", "json")
+        found = json.loads(out, parse_constant=refuse)
+        assert (code, err) == (0, "") and found[0]["test"] in (0.5, 1e308, None, huge)
+    assert [row["test"] for row in found] == [0.5, None]
 
 
 def test_forms(main, runs):

@@ -68,6 +68,14 @@ def test_the_last_record_of_a_seed_counts_and_failures_are_counted():
     assert len(rows) == 1, "a point without any finished seed is no row"
 
 
+def test_what_was_killed_counts_as_failed(tmp_path):
+    lost = [{**record(5, seed, 0.0), "status": "killed", "error": "out of memory?"} for seed in (1, 2)]
+    for each in lost:
+        del each["test"]
+    found = collect([write(tmp_path / "a.jsonl", [record(5, 0, 0.8), *lost])])
+    assert (one(found.rows, level=5)["failed"], found.passed_over) == (2, 0)
+
+
 def test_experiments_are_kept_apart_by_what_matters():
     longer = changed({"schedule": {"name": "geometric", "levels": [5, 10, 15]}})
     wide = changed({"backbone": {"name": "gcn", "hidden": 64}})
@@ -109,6 +117,16 @@ def test_controls_of_another_program_are_shown_without_a_verdict():
     )
 
 
+@pytest.mark.parametrize("key", ["edges", "ticket_test", "ticket_graph_sparsity", "ticket_weights", "val"])
+@pytest.mark.parametrize("huge", [10**400, 1e308])
+def test_controls_with_impossible_numbers_are_shown(key, huge, tmp_path):
+    made = [control("random", 10, seed, 0.79, **{key: huge}) for seed in range(2)]
+    path = write(tmp_path / "a.jsonl", [*(record(10, seed, 0.82) for seed in range(2)), *made])
+    report([path], tmp_path / "r.html")
+    shown = data_of((tmp_path / "r.html").read_text())
+    assert {row["kind"] for row in shown["rows"]} == {"ticket", "control"} and shown["verdicts"] == []
+
+
 def test_a_grid_says_which_sparsities_were_asked_for():
     grid = changed({"schedule": {"name": "grid", "graph": [0.2, 0.4], "weight": [0.5, 0.9]}})
     rows, _ = rows_of([record(2, 0, 0.8, **grid), record(3, 0, 0.8, **grid), record(40, 0, 0.8, **grid)])
@@ -146,6 +164,11 @@ def test_what_glt_bench_measured_stands_beside_the_ticket(tmp_path, monkeypatch)
         {"dataset": None},
         {"control": 7},
         {"control_spec": []},
+        {"test": 10**400},
+        {"test": 1e308},
+        {"graph_sparsity": -(10**400)},
+        {"level": 10**400},
+        {"seed": -1},
     ],
 )
 def test_what_is_no_record_of_a_point_is_passed_over(tmp_path, bad):
@@ -165,6 +188,8 @@ def test_what_is_no_record_of_a_point_is_passed_over(tmp_path, bad):
         {"config": {"strategy": {"name": "unheard of"}, "schedule": "geometric"}},
         {"search_epochs": "many", "params": float("inf")},
         {"metric": 5, "track": None},
+        {"val": 10**400, "last_test": 1e308, "dense_test": -(10**400), "search_epochs": 10**400, "search_s": 1e308},
+        {"params": 1e308, "densities": {"a": 10**400}, "macs": 10**400, "latency_ms": 10**400},
     ],
 )
 def test_partial_records_make_a_page(tmp_path, odd):

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from glt.errors import GltError
-from glt.results import Results
+from glt.results import Results, number
 
 ONE, TWO = {"seed": 0, "level": 1, "status": "ok"}, {"seed": 0, "level": 2, "status": "ok", "é": [1.5, None]}
 
@@ -153,3 +153,13 @@ def test_a_disk_that_is_full_is_said(results, monkeypatch):
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(GltError, match=r"cannot write the results .*No space left on device"):
         results.append(ONE)
+
+
+@pytest.mark.parametrize("value", [None, True, "1", [], float("nan"), float("inf"), 10**400, -(10**400), 1e308])
+def test_what_is_no_number_of_a_record(value):
+    assert number(value) is None
+
+
+@pytest.mark.parametrize("value", [0, -1, 0.5, 2**60])
+def test_what_is_a_number_of_a_record(value):
+    assert number(value) == value and isinstance(number(value), float)

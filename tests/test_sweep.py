@@ -322,6 +322,27 @@ def test_a_point_that_fails_is_recorded_and_tried_again(main, monkeypatch):
     assert main("sweep", "-q", written(TREE), *ALONE, "--out", Path.cwd() / "runs")[0] == 0
 
 
+def test_a_control_that_fails_is_recorded_and_said(main, monkeypatch):
+    """Whatever it raises: its tickets are whole, so nothing else would say so."""
+    mlp = registry.get("controls", "mlp")
+
+    def boom(self, *_):
+        raise RuntimeError("no such\ndevice")
+
+    monkeypatch.setattr(mlp, "__call__", boom)
+    tree = {**TREE, "base": {**BASE, "controls": ["mlp"], "seeds": 1}, "grid": {"strategy": ["teddy"]}}
+    code, _, err = main("sweep", written(tree), *ALONE)
+    said = "RuntimeError: no such device (test_sweep.py, line "
+    assert code == 1 and f"seed 0 failed: {said}" in err and f"level 1 control mlp failed: {said}" in err
+    (failed,) = [record for record in results() if record["status"] != "ok"]
+    assert (failed["control"], failed["level"], failed["status"]) == ("mlp", 1, "failed")
+    assert failed["error"].startswith(said)
+    (line,) = place().ends
+    assert line["status"] == "failed" and line["error"] == failed["error"]
+    monkeypatch.undo()
+    assert main("sweep", "-q", written(tree), *ALONE, "--out", Path.cwd() / "runs")[0] == 0
+
+
 def test_a_training_that_fails_makes_the_exit_code(main, monkeypatch):
     def bad(self, problem, levels, start=None):
         raise TrainingError("loss is NaN")
@@ -494,6 +515,35 @@ def test_an_estimate_is_of_what_is_most_similar():
     estimate.add(teddy.run.config.spec(), "dense", 20.0, 10)
     for unit, each in ((teddy, 1), (imp, 5)):
         assert estimate.seconds(unit) == each * unit.search_epochs + 2 * unit.other_epochs
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"config": None},
+        {"config": {"dataset": {"name": "cora"}}},
+        {"method": None},
+        {"search_s": None},
+        {"search_s": float("nan")},
+        {"search_s": -1},
+        {"search_epochs": 0},
+        {"search_epochs": 10**400},
+        {"threads": "1"},
+    ],
+)
+def test_records_of_others_are_no_hindrance(main, odd):
+    """Lines under the same folder that say too little, or what cannot be."""
+    (unit,) = units({**TREE, "grid": {}}, seeds=1)
+    good = {"status": "ok", "threads": 1, "device": "cpu: some", "method": "teddy", "config": unit.run.config.spec()}
+    good |= {"search_s": 10.0, "search_epochs": 5}
+    assert Estimate([good]).seconds(unit) == 2 * unit.epochs
+    assert Estimate([{k: v for k, v in {**good, **odd}.items() if v is not None}]).seconds(unit) is None
+    other = Results(Path("runs/other/results.jsonl"))
+    other.append({**good, **odd})
+    results().append({"status": "ok", "threads": 1, "device": "cpu"})
+    place().ends.append({"status": "ok"})
+    code, out, _ = main("sweep", written(TREE), "--dry-run")
+    assert code == 0 and "nothing is known of their cost" in out
 
 
 def test_a_measurement_is_of_every_method():

@@ -28,7 +28,7 @@ SHOWN = (
 @click.option("--where", metavar="SQL", help="Condition over columns, e.g. \"dataset='cora' and graph_sparsity>0.4\".")
 @click.option("--columns", metavar="A,B", help="Columns to show; all for every one (default: the usual ones).")
 @click.option("--sort", metavar="A,-B", help="Columns to sort by; - is descending.")
-@click.option("--group", metavar="A,B", help="One row per combination: count, mean and std of the columns (val,test).")
+@click.option("--group", metavar="A,B", help="One row per combination: counts, mean and std of the columns (val,test).")
 @click.option("--all", "every", is_flag=True, help="Also records that a later one of the same point has replaced.")
 @click.option(
     "-o", "--output", default="table", show_default=True, help="table, csv, json, md; or a .csv, .json, .md, .parquet"
@@ -46,7 +46,8 @@ def results(
 
     Columns are the fields of the records, and the config by short names: strategy, scorer, strategy_weight,
     backbone_hidden. Options at their defaults are not in a config, so their columns are empty. Torn lines, as a kill
-    may leave, are passed over.
+    may leave, are passed over. With --group, n counts the finished records, failed the others; means are of the
+    finished ones.
 
     \b
     glt results --where "dataset='cora' and graph_sparsity>0.4"
@@ -107,7 +108,9 @@ def _csv(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _json(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    return json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=1)
+    from glt.report.render import finite
+
+    return json.dumps(finite([dict(zip(names, row, strict=True)) for row in rows]), indent=1, allow_nan=False)
 
 
 def _md(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -103,7 +103,7 @@ class _Board:
         self.ended: dict[str, str] = {}
 
     def news(self) -> list[str]:
-        """Lines on the records that have come since the last call."""
+        """Lines on what was recorded, and on units that an error ended, since the last call."""
         lines = []
         for record in self._new_records():
             unit = self.units.get(f"{record.get('config_id')}-seed{record.get('seed')}")
@@ -114,7 +114,11 @@ class _Board:
             if not self.first:
                 lines.append(_line(unit, record))
         self.first = False
-        self.ended |= {end["unit"]: end["status"] for end in self.place.ends.holding(self.place.invocation)}
+        for end in self.place.ends.holding(self.place.invocation):
+            unit = self.units.get(end["unit"])
+            if unit and end["unit"] not in self.ended and end.get("error"):
+                lines.append(f"{unit.label} seed {unit.seed} {end['status']}: {end['error']}")
+            self.ended[end["unit"]] = end["status"]
         return lines
 
     def _new_records(self) -> list[Record]:

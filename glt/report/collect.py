@@ -14,7 +14,7 @@ from glt.errors import GltError
 from glt.paired import compare_levels, label
 from glt.report.describe import NAMES, asked, describe, experiment_of
 from glt.report.latency import is_latency, latencies, with_latencies
-from glt.results import Record, Results
+from glt.results import Record, Results, number
 from glt.summary import Row, summarise
 
 NEEDED = ("test", "graph_sparsity", "weight_sparsity")
@@ -98,34 +98,34 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _usable(record: Record) -> bool:
-    """Whether it is of a point: named, and measured or failed."""
+    """Whether it is of a point: named, and measured, failed or killed."""
     if not all(isinstance(record.get(name), str) for name in NAMES):
         return False
-    if not all(isinstance(record.get(key), int) and not isinstance(record[key], bool) for key in ("seed", "level")):
+    if not all(_whole(record.get(key)) for key in ("seed", "level")):
         return False
     if not isinstance(record.get("config", {}), dict) or not isinstance(record.get("control_spec", {}), dict):
         return False
     if record.get("control") is not None and not isinstance(record["control"], str):
         return False
     if record.get("status") == "ok":
-        return all(_number(record.get(key)) is not None for key in NEEDED)
-    return record.get("status") == "failed"
+        return all(number(record.get(key)) is not None for key in NEEDED)
+    return record.get("status") in ("failed", "killed")
 
 
-def _number(value: Any) -> float | None:
-    real = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if real and math.isfinite(value) else None
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 def rows_of(records: Iterable[Record]) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """A row per experiment, level and control, and a verdict per level that has controls.
 
     A row has ``kind`` (``dense``, ``ticket``, ``control``), what :func:`describe` says, ``experiment`` (equal for the
-    rows of one), ``control``, ``level``, ``metric``, ``seeds``, ``failed`` (seeds), means as fractions (``graph``,
-    ``weight``, ``val``, ``test``, ``last``), ``spread``, the difference from dense with its interval (of three seeds
-    or more), the difference from the best control, the cost of the search in dense trainings (``search_x`` by epochs,
-    ``seconds_x`` by time), ``densities``, ``grid`` (the sparsities asked for, of a grid), ``at_graph`` and
-    ``at_weight`` (of a control: its ticket's) and the means of :data:`SPENT`. What is not known is None.
+    rows of one), ``control``, ``level``, ``metric``, ``seeds``, ``failed`` (seeds that failed or were killed), means as
+    fractions (``graph``, ``weight``, ``val``, ``test``, ``last``), ``spread``, the difference from dense with its
+    interval (of three seeds or more), the difference from the best control, the cost of the search in dense trainings
+    (``search_x`` by epochs, ``seconds_x`` by time), ``densities``, ``grid`` (the sparsities asked for, of a grid),
+    ``at_graph`` and ``at_weight`` (of a control: its ticket's) and the means of :data:`SPENT`. What is not known is
+    None.
     """
     groups: dict[tuple[str, str, int], list[Record]] = defaultdict(list)
     controlled: dict[str, list[Record]] = defaultdict(list)
@@ -200,7 +200,7 @@ def _row(key: str, control: str, level: int, group: list[Record], dense: Mapping
         "best": None,
         "at_graph": made.graph_sparsity,
         "at_weight": made.weight_sparsity,
-        **{name: _mean(_number(r.get(name)) for r in finished.values()) for name in SPENT},
+        **{name: _mean(number(r.get(name)) for r in finished.values()) for name in SPENT},
         "search_x": None,
         "seconds_x": None,
     }
@@ -213,7 +213,7 @@ def _row(key: str, control: str, level: int, group: list[Record], dense: Mapping
 
 def _complete(record: Record) -> Record:
     """The record as :func:`glt.summary.summarise` reads it: NaN for what it does not say."""
-    numbers = {key: _number(record.get(key)) for key in ("val", "last_test", "dense_test")}
+    numbers = {key: number(record.get(key)) for key in ("val", "last_test", "dense_test")}
     known = {key: math.nan if value is None else value for key, value in numbers.items()}
     return {**record, **known, "control": None, "densities": _densities(record)}
 
@@ -223,7 +223,7 @@ def _dense_key(record: Record) -> str:
 
 
 def _ratio(record: Record, dense: Record | None, key: str) -> float | None:
-    one, other = _number(record.get(key)), _number((dense or {}).get(key))
+    one, other = number(record.get(key)), number((dense or {}).get(key))
     return one / other if one is not None and other else None
 
 
@@ -234,14 +234,20 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 def _densities(record: Record) -> dict[str, float]:
     given = record.get("densities")
-    numbers = {str(k): _number(v) for k, v in given.items()} if isinstance(given, dict) else {}
+    numbers = {str(k): number(v) for k, v in given.items()} if isinstance(given, dict) else {}
     return {name: value for name, value in numbers.items() if value is not None}
+
+
+def _possible(record: Record) -> bool:
+    """Whether none of its numbers is more than any can be."""
+    numbers = (value for value in record.values() if isinstance(value, (int, float)) and not isinstance(value, bool))
+    return all(value != value or number(value) is not None for value in numbers)
 
 
 def _verdicts(records: Sequence[Record]) -> Iterator[tuple[int, dict[str, Any], str]]:
     """(level, the best control and how far the ticket is from it, the sentence)."""
     try:
-        levels = compare_levels(record for record in records if record["status"] == "ok")
+        levels = compare_levels(record for record in records if record["status"] == "ok" and _possible(record))
     except (KeyError, TypeError, ValueError):  # controls that another program wrote, without what a pairing needs
         return
     for level, comparison in levels.items():

@@ -19,6 +19,7 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 STRIKES = 2
 """How often a unit may be running when workers die before it is tried alone."""
+KILLED = "its worker process died, alone too: out of memory?"
 HOPELESS = 3
 """How often workers may die with nothing begun or ended in between."""
 
@@ -65,8 +66,8 @@ def run_units(
                 strikes.update(unit.name for unit in struck)
                 if at_once == 1:
                     for unit in struck[:1]:
-                        lose(unit, "killed", "its worker process died, alone too: out of memory?", place.device)
-                        end(unit, place, "killed")
+                        lose(unit, "killed", KILLED, place.device)
+                        end(unit, place, "killed", why=KILLED)
                 before, left = len(left), _left(left, place)
                 fruitless = 0 if struck or len(left) < before else fruitless + 1
                 if fruitless == HOPELESS:

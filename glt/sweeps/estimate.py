@@ -12,7 +12,7 @@ from typing import Any
 from glt.errors import TrainingError
 from glt.pipeline import levels_of
 from glt.problem import Problem
-from glt.results import Record
+from glt.results import Record, number
 from glt.schedules.level import Level
 from glt.sweeps.units import Unit
 
@@ -27,7 +27,8 @@ class Estimate:
     backbone; anything at all.
 
     Args:
-        records: of any experiments; those of another number of threads or kind of device are passed over.
+        records: of any experiments, whoever wrote them; those of another number of threads or kind of device are
+            passed over, and those that do not say what was trained and how long it took.
         device: kind of device.
         threads: CPU threads of a worker.
     """
@@ -37,7 +38,12 @@ class Estimate:
         for record in records:
             alike = record.get("threads") == threads and str(record.get("device", "")).startswith(device.split(":")[0])
             if alike and record.get("status") == "ok" and not record.get("control"):
-                self.add(record["config"], record["method"], record["search_s"], record["search_epochs"])
+                spec: Any = record.get("config")
+                method: Any = record.get("method")
+                seconds, epochs = number(record.get("search_s")), number(record.get("search_epochs"))
+                named = isinstance(spec, dict) and {"dataset", "backbone"} <= spec.keys() and isinstance(method, str)
+                if named and seconds is not None and seconds >= 0 and epochs and epochs > 0:
+                    self.add(spec, method, seconds, epochs)
 
     def add(self, spec: dict[str, Any], method: str | None, seconds: float, epochs: float) -> None:
         """Take in that so many epochs took so long."""

@@ -151,17 +151,20 @@ def finished(units: Sequence[Unit], ends: Results) -> set[str]:
     if not units:
         return set()
     there = {
-        (record["config_id"], record["seed"], record["level"])
+        tuple(json.dumps(record.get(key)) for key in ("config_id", "seed", "level"))
         for record in units[0].run.results
         if record.get("status") == "ok" and not record.get("control")
     }
     said = {
-        (end.get("unit"), json.dumps(spec)) for end in ends if end.get("status") == "ok" for spec in end["controls"]
+        (end.get("unit"), json.dumps(spec))
+        for end in ends
+        if end.get("status") == "ok" and isinstance(end.get("controls"), list)
+        for spec in end["controls"]
     }
     return {
         unit.name
         for unit in units
-        if all((unit.run.config.id, unit.seed, level) in there for level in unit.levels)
+        if all((json.dumps(unit.run.config.id), str(unit.seed), str(level)) in there for level in unit.levels)
         and all(unit.run.path(unit.seed, level).exists() for level in unit.levels)
         and all((unit.name, json.dumps(spec)) in said for spec in unit.controls)
     }

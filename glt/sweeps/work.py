@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
-from glt.errors import GltError
+from glt.errors import in_a_line
 from glt.kernels.choice import use
 from glt.pipeline import point, run
 from glt.provenance import provenance
@@ -51,7 +50,7 @@ class Place:
 
 
 def work(unit: Unit, place: Place) -> None:
-    """Do what is left of a unit; an error of any kind is recorded, for every level that it leaves undone.
+    """Do what is left of a unit; an error of any kind is recorded: in the unit's end, and for every level left undone.
 
     One process at a time works on a unit, so that what a killed sweep has left running is not done twice.
     """
@@ -61,20 +60,20 @@ def work(unit: Unit, place: Place) -> None:
         Status(place.status, unit.name, unit.label, unit.seed) as status,
     ):
         place.prepare()
-        started, state = time.perf_counter(), "ok"
+        started, state, why = time.perf_counter(), "ok", None
         try:
             with use(place.kernel):
                 for record in run(unit.run, place.root, place.device, status):
                     if record["status"] == "failed":
                         state = "failed"
         except Exception as error:
-            state = "failed"
-            lose(unit, state, _said(error), place.device)
-        end(unit, place, state, time.perf_counter() - started, status.epochs)
+            state, why = "failed", in_a_line(error)
+            lose(unit, state, why, place.device)
+        end(unit, place, state, time.perf_counter() - started, status.epochs, why)
 
 
-def end(unit: Unit, place: Place, state: str, seconds: float = 0.0, epochs: int = 0) -> None:
-    """Note that nothing more will be done for a unit in this call."""
+def end(unit: Unit, place: Place, state: str, seconds: float = 0.0, epochs: int = 0, why: str | None = None) -> None:
+    """Note that nothing more will be done for a unit in this call, and the error that ended it, if one did."""
     place.ends.append(
         {
             "unit": unit.name,
@@ -83,6 +82,7 @@ def end(unit: Unit, place: Place, state: str, seconds: float = 0.0, epochs: int 
             "controls": unit.controls,
             "seconds": round(seconds, 3),
             "epochs": epochs,
+            **({"error": why} if why else {}),
         }
     )
 
@@ -94,12 +94,3 @@ def lose(unit: Unit, state: str, why: str, device: str) -> None:
         if level not in there:
             about = point(unit.run.config, unit.seed, level, None)
             unit.run.results.append({**about, **provenance(device), "status": state, "error": why})
-
-
-def _said(error: Exception) -> str:
-    """One line: the message, and of what users are not meant to see also where it came from."""
-    text = " ".join(str(error).split())
-    if isinstance(error, GltError):
-        return text
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {text} ({Path(last.filename).name}, line {last.lineno})"
