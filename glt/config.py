@@ -15,6 +15,8 @@ from pydantic import Field
 
 from glt.errors import GltError, unknown
 from glt.registry import FAMILIES, build, checked, get, names, options, singular, spec_of
+from glt.schedules.level import Level
+from glt.schedules.oneshot import OneShot
 from glt.train import Recipe
 from glt.training import MOST
 
@@ -60,6 +62,16 @@ class Config:
         object.__setattr__(self, "seeds", seeds)
         object.__setattr__(self, "controls", controls_of(self.controls))
         object.__setattr__(self, "together", together_of(self.together))
+        _ = self.levels  # rounds for a strategy without
+
+    @property
+    def levels(self) -> list[Level]:
+        """The levels that are searched for; level 0 is the dense one, which every run has."""
+        if getattr(self.strategy, "name", None) == "dense":
+            return []
+        if isinstance(self.schedule, OneShot):
+            return self.schedule.levels(self.strategy)
+        return [level for level in self.schedule if level.number]
 
     def spec(self) -> dict[str, Any]:
         """What defines the experiment: every section without options at their defaults.

@@ -15,7 +15,7 @@ from torch_geometric.data import Data
 from glt.allocate import densities
 from glt.builtin import named
 from glt.config import controls_of
-from glt.controls.base import Control, Outcome, shared_key
+from glt.controls.base import Control, Outcome, fine_tuned, shared_key
 from glt.errors import GltError, TrainingError, in_a_line
 from glt.evaluate import metric_named
 from glt.inductive import track_of
@@ -53,7 +53,8 @@ def controls(
             are recorded beside them (``controls.jsonl``) and not repeated.
         data: the graph; built from the ticket's config by default.
         model: a module of the ticket's architecture (whatever its weights: every training, the dense one too, starts
-            from those the ticket is rewound to), or a backbone; built from the config by default. Of a user's own
+            from those the ticket is rewound to; of a ticket that does not rewind, from the module's own, so give it
+            untrained), or a backbone; built from the config by default. Of a user's own
             module the width is not known, so ``width_matched`` is left out.
         which: ``"all"``, or a list of names and specs of the family ``controls``.
         root: where dataset files are.
@@ -127,7 +128,9 @@ def problem_of(
     config = {k: v for k, v in ticket.config.items() if k not in ("seed", "level")}
     if isinstance(model, nn.Module):
         model = copy.deepcopy(model)
-        ticket.rewind(model).load_state_dict(ticket.initial)
+        begun = model.state_dict() if fine_tuned(ticket) else ticket.initial
+        begun = {k: v.clone() for k, v in begun.items()}
+        ticket.rewind(model).load_state_dict(begun)
     elif hasattr(model, "name"):  # a registered backbone
         config["backbone"] = spec_of(model)
     seed, metric = int(ticket.config.get("seed", 0)), ticket.metrics.get("metric")
@@ -150,18 +153,23 @@ def control(
     A control that is not the ticket's own is looked for in ``shared`` first; its costs are then those of the training
     that was measured, whichever ticket's it was.
 
+    Of a ticket that does not rewind records say where the control started (``start``): from ``initial`` weights, from
+    the ``ticket``'s trained ones, or ``anew``. One that does not say so began at trained weights: it is made again.
+
     A control that is not possible yields a record with status ``left out``, which is not written; one whose training
     fails, ``failed``. Both carry the error. Any other error is recorded as ``failed`` and raised.
     """
-    done = finished(subject)
+    done, trained = finished(subject), fine_tuned(subject.ticket)
     about: Record = {}
     for piece in wanted:
-        if record := done.get(_key(piece)):
+        if (record := done.get(_key(piece))) and (not trained or "start" in record):
             yield record
             continue
         about = about or _about(problem, subject, teaching)
         spec = spec_of(piece)
         record = {**about, "control": spec["name"], "control_spec": spec}
+        if trained:
+            record["start"] = getattr(piece, "start", "initial")
         record["track"] = track_of(problem.config, teaching.track if piece.taught else "none")
         try:
             record |= _outcome(problem, subject.ticket, piece, teaching, shared)

@@ -25,6 +25,7 @@ def find(
     weight_sparsity: float = 0.6,
     *,
     strategy: Any = "teddy",
+    rounds: int | None = None,
     recipe: Recipe | None = None,
     seed: int = 0,
     metric: str | None = None,
@@ -41,25 +42,34 @@ def find(
         weight_sparsity: fraction of weights removed, in [0, 1).
         strategy: a registered strategy, its spec (``{"name": "teddy", "weight": 0}``), or an object with its
             ``tickets`` method.
+        rounds: in how many an iterative strategy (imp, ugs, wd_glt) gets to the sparsities, each taking the same
+            fraction of what is left (default: as many as 5 % of edges or 20 % of weights a round need, whichever is
+            more: :func:`glt.schedules.oneshot.rounds_to`). The ticket's level is their number.
         recipe: epochs and optimiser (default: 200 epochs of Adam, lr 0.01, weight decay 5e-4).
         seed: of everything random.
         metric: ``"accuracy"``, ``"roc_auc"`` or ``"micro_f1"`` (default: :func:`glt.tasks.default_metric`).
         undirected: whether (u, v) and (v, u) are one edge (default: ``data.undirected`` or True).
         on_epoch: called with (phase, epoch, validation metric).
 
+    Cost: a training of the dense model where the strategy needs one, and of the ticket; of an iterative strategy one
+    (imp) or, but for the last ticket, one of masks (ugs, wd_glt) in every round.
+
     Returns:
         the ticket, with trained weights and metrics; ``ticket.metrics["dense_test"]`` is the dense model's.
 
     Raises:
-        GltError: bad data, an impossible sparsity, a model that cannot be called, or a failed training.
+        GltError: bad data, an impossible sparsity, rounds for a strategy that has none, a model that cannot be called,
+            or a failed training.
     """
-    level = Level(1, graph_sparsity, weight_sparsity)
     strategy = strategy if hasattr(strategy, "tickets") else build("strategies", strategy)
     backbone = build("backbones", model) if isinstance(model, str) else model
     if not (isinstance(model, nn.Module) or callable(backbone)):
         raise GltError(f"model must be a torch module or the name of a backbone, got {model!r}")
+    Level(1, graph_sparsity, weight_sparsity)  # says so if they are none
+    schedule = OneShot(graph=graph_sparsity, weight=weight_sparsity, rounds=rounds)
+    (level,) = schedule.levels(strategy)
     recipe = recipe or Recipe()
-    pieces = {"strategy": strategy, "schedule": OneShot(graph=graph_sparsity, weight=weight_sparsity), "train": recipe}
+    pieces = {"strategy": strategy, "schedule": schedule, "train": recipe}
     config = {part: spec_of(piece) for part, piece in pieces.items() if is_dataclass(piece)}
     problem = Problem(data, backbone, recipe, seed, metric, undirected, config, on_epoch)
     if hasattr(strategy, "check"):

@@ -47,6 +47,7 @@ LAYERS: dict[str, Make] = {
     "PNAConv": partial(pyg.PNAConv, aggregators=["mean", "max"], scalers=["identity", "amplification"], deg=DEGREES),
     "ClusterGCNConv": pyg.ClusterGCNConv,
     "GENConv": pyg.GENConv,
+    "FAConv": lambda i, o: pyg.FAConv(i),
     "EdgeConv": lambda i, o: pyg.EdgeConv(nn.Linear(2 * i, o)),
 }
 """Layers that the table tells of, and that the tests hold to it; others go by the same rules."""

@@ -128,8 +128,8 @@ def _dense(run: Run, problem: Problem) -> Record:
 
 
 def levels_of(config: Config) -> list[Level]:
-    """The levels that are searched for; level 0 is the dense one, which every run has."""
-    return [level for level in config.schedule if level.number] if config.strategy.name != "dense" else []
+    """As :attr:`glt.config.Config.levels`."""
+    return config.levels
 
 
 def _done(run: Run, seed: int, levels: list[Level]) -> dict[int, Record | None]:

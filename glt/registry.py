@@ -75,7 +75,7 @@ def checked(label: str) -> Callable[[type[T]], type[T]]:
     """Make a class a frozen, validated dataclass whose construction errors read ``<label>: ...`` on one line."""
 
     def wrap(cls: type[T]) -> type[T]:
-        settings = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+        settings = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
         made: Any = pydantic.dataclasses.dataclass(frozen=True, config=settings)(cls)
         construct = made.__init__
 

@@ -33,6 +33,8 @@ class Selection:
       what makes the total exact to the edge.
     * ``per_node = k``: an edge stays if it is among the k best of either end. The sparsity follows from k, which may
       leave a hub with more than k edges: those that its neighbours chose.
+    * ``per_node = k`` with ``wanted_by = "both"``: an edge stays if it is among the k best of both ends, so no node has
+      more than k; it has fewer where its neighbours prefer others, and none if all of them do.
     """
 
     inverse: Annotated[bool, Field(description="keep the lowest scores instead of the highest")] = False
@@ -42,6 +44,10 @@ class Selection:
     per_node: Annotated[
         int | None, Field(ge=1, description="instead of a sparsity: the k best edges of every node stay")
     ] = None
+    wanted_by: Annotated[
+        Literal["either", "both"],
+        Field(description="with per_node: among the k best of either end, or of both, so that no node has more than k"),
+    ] = "either"
     blend: Annotated[tuple[Any, ...], Field(description="further scorers whose ranks are averaged with its own")] = ()
     weights: Annotated[
         tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...],
@@ -59,6 +65,9 @@ class Selection:
             )
         if self.per_node is not None and self.by == "node":
             raise GltError(f"per_node = {self.per_node} and by = 'node' are two ways to choose: leave one out")
+
+        if self.per_node is None and self.wanted_by == "both":
+            raise GltError("wanted_by = 'both' goes with per_node, the most edges of a node: give it")
 
     @property
     def plain(self) -> bool:
@@ -116,8 +125,9 @@ class Selection:
             raise GltError("scores hold NaN: check the features and the model that they were computed from")
         scores = scores.detach().neg() if self.inverse else scores.detach()
         if self.per_node is not None:
-            best = _rank_at_ends(edges, scores)[0].min(0) < self.per_node
-            return torch.from_numpy(best).to(scores.device)
+            rank = _rank_at_ends(edges, scores)[0]
+            worst = rank.min(0) if self.wanted_by == "either" else rank.max(0)
+            return torch.from_numpy(worst < self.per_node).to(scores.device)
         keep = edges.count(sparsity)  # type: ignore[arg-type]
         if self.by == "node":
             rank, degree = _rank_at_ends(edges, scores)

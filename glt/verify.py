@@ -22,6 +22,8 @@ from glt.inductive import judged_on
 from glt.kernels.choice import AUTO, use
 from glt.problem import Problem
 from glt.registry import build, names
+from glt.schedules.level import Level
+from glt.schedules.oneshot import OneShot
 from glt.ticket import Ticket
 
 BY_HAND = "verify it in Python with ticket.verify(data, model)"
@@ -124,7 +126,9 @@ def _search_again(ticket: Ticket, root: Path | None) -> Verification:
     if number == 0:
         again = problem.dense_ticket()
     else:
-        levels = [level for level in config.schedule if 0 < level.number <= number]
+        levels = [level for level in config.levels if level.number <= number]
+        if isinstance(config.schedule, OneShot) and config.strategy.iterative:  # the number is that of its rounds
+            levels = [Level(number, config.schedule.graph, config.schedule.weight)]
         if not levels or levels[-1].number != number:
             raise GltError(f"the ticket's level {number} is not in its schedule: {ticket.config['schedule']}")
         path = levels if config.strategy.iterative else levels[-1:]

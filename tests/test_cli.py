@@ -108,6 +108,16 @@ def test_run_with_one_sparsity_leaves_the_other_dense(main):
     assert (record["graph_sparsity"], record["weight_sparsity"]) == (0.25, 0)
 
 
+def test_run_gets_an_iterative_strategy_there_in_rounds(main):
+    few = ("--strategy", "ugs", "-o", "train.epochs=1", "--json", "-q")
+    for rounds, count in (((), 4), (("--rounds", "2"), 2)):
+        _, out, _ = main("run", *TINY, *few, "--weight-sparsity", "0.55", *rounds)
+        record = json.loads(out.splitlines()[1])
+        assert (record["level"], record["rounds"], record["search_epochs"]) == (count, count, count + 1)
+    code, _, err = main("run", *TINY, "--rounds", "2")
+    assert code == 2 and "--rounds goes with --graph-sparsity" in err
+
+
 def test_run_dense_has_a_table_without_a_plot(main, workplace):
     code, out, _ = main("run", "-q", *TINY, "--strategy", "dense")
     assert code == 0 and "dense on csbm" in out
@@ -266,7 +276,8 @@ def test_a_run_stores_tickets_without_initial_weights(main, made, ticket, workpl
 
 
 def test_initial_weights_that_no_seed_gives_are_stored(main, workplace):
-    options = ("-o", "strategy={name: imp, rewind_to: 0.5}", "-o", "initial=false")
+    strategy, rounds = "strategy={name: imp, rewind_to: 0.5}", "schedule={name: oneshot, rounds: 1}"
+    options = ("-o", strategy, "-o", rounds, "-o", "initial=false")
     with pytest.warns(glt.errors.GltWarning, match="initial: false: tickets whose initial weights no seed gives"):
         assert main("run", "--quiet", *TINY, *options)[0] == 0
     folder = next(workplace.glob("runs/run/*/seed0"))
@@ -649,3 +660,11 @@ def test_a_kernel_can_be_asked_for(main, workplace, monkeypatch):
 def test_deterministic_is_for_other_devices_than_the_cpu(main, workplace):
     assert main("run", *TINY, "--deterministic", "--quiet")[0] == 0
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_sparsify_at_most_per_node(main):
+    code, out, _ = main("sparsify", "--dataset", "csbm", "--at-most", "3", "-o", "it.npz")
+    assert code == 0 and "at most 3 of every node" in out
+    assert np.bincount(read(Path("it.npz")).arcs[0]).max() <= 3
+    code, _, err = main("sparsify", "--dataset", "csbm", "--at-most", "3", "--per-node", "3", "-o", "it.npz")
+    assert code == 2 and "leave one out" in err

@@ -280,3 +280,22 @@ def test_a_mistake_in_the_list_is_told(value, words):
     with pytest.raises(GltError, match=words) as error:
         config(f"controls={value}")
     assert "\n" not in str(error.value)
+
+
+def test_records_of_a_ticket_that_does_not_rewind_say_where_controls_start(tmp_path, fits):
+    which = ["random", "same_weights", "reinitialised"]
+    said = {"strategy": {"name": "oneshot", "rewind_to": "none"}, "seeds": 1, "controls": which}
+    records = [r for r in records_of(tmp_path, **said) if r.get("control")]
+    assert [r["start"] for r in records] == ["initial", "ticket", "anew"]
+    fits.clear()
+    assert len(records_of(tmp_path, **said)) == 5 and not fits, "they are finished"
+    path = next(tmp_path.glob("*/results.jsonl"))
+    path.write_text(path.read_text().replace('"start": "initial", ', ""))
+    records_of(tmp_path, **said)
+    assert fits, "one that does not say so started from trained weights"
+
+
+def test_records_of_a_ticket_that_rewinds_need_not_say_it(tickets):
+    glt.controls(tickets[:1], which=["random"])
+    records = list(Results(tickets[0].parents[1] / "controls.jsonl"))
+    assert records and not any("start" in record for record in records)

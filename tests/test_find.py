@@ -200,3 +200,29 @@ def test_bad_data_is_refused(sbm):
 def test_a_training_that_fails_says_so(sbm):
     with pytest.raises(TrainingError, match="lr"):
         find(Plain(), sbm, recipe=Recipe(epochs=4, lr=1e30))
+
+
+@pytest.mark.parametrize("rounds", [None, 3])
+def test_an_iterative_search_takes_its_rounds(sbm, rounds):
+    """Not all of it after one training of masks: 0.3 of the edges are 7 times 5 % of what is left."""
+    seen = []
+    ticket = find(
+        "gcn",
+        sbm,
+        0.3,
+        0.5,
+        strategy="ugs",
+        rounds=rounds,
+        recipe=Recipe(epochs=1),
+        on_epoch=lambda phase, *_: seen.append(phase),
+    )
+    count = rounds or 7
+    assert [phase for phase in seen if phase.startswith("masks")] == [f"masks {i}" for i in range(1, count + 1)]
+    assert ticket.metrics["rounds"] == ticket.config["level"] == count
+    assert ticket.metrics["search_epochs"] == count + 1
+    assert ticket.metrics["graph_sparsity"] == pytest.approx(0.3, abs=0.01)
+
+
+def test_rounds_of_a_strategy_without_are_told(sbm):
+    with pytest.raises(GltError, match="rounds = 3: strategy 'teddy' finds a level at once"):
+        find("gcn", sbm, rounds=3)

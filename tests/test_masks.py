@@ -52,6 +52,7 @@ def stacked(make):
 
 TABLE = soft_masks()
 REFUSED = {
+    "FAConv": "layer 'first' .FAConv. cannot be soft-masked: it fails under a mask .AssertionError.; use layers",
     "SAGEConv, aggr='max'": "layer 'first' .SAGEConv, aggr='max'. cannot be soft-masked",
     "GraphConv, aggr='max'": "layer 'first' .GraphConv, aggr='max'. cannot be soft-masked",
     "PNAConv": "layer 'first' .PNAConv.* cannot be soft-masked",
@@ -161,7 +162,7 @@ def test_what_the_table_refuses_is_refused(kind, sbm):
         check_soft_masks(stacked(LAYERS[kind]), sbm, PrunableEdges.of(sbm.edge_index, 60))
 
 
-@pytest.mark.parametrize("kind", sorted(REFUSED.keys() - {"GATConv, dropout=0.5"}))
+@pytest.mark.parametrize("kind", sorted(REFUSED.keys() - {"GATConv, dropout=0.5", "FAConv"}))
 def test_what_is_refused_would_not_be_removal(kind, sbm):
     """Messages times a mask of zeros and ones differ from the layer on the graph without those arcs."""
     torch.manual_seed(0)
@@ -175,6 +176,33 @@ def test_what_is_refused_would_not_be_removal(kind, sbm):
 
     layer.register_message_forward_hook(masked)
     assert float((layer(sbm.x, arcs) - removed).detach().abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("strategy", ["ugs", {"name": "random", "scorer": "gradient"}])
+def test_a_layer_that_fails_under_a_mask_is_one_line_of_any_search(sbm, strategy):
+    model = stacked(LAYERS["FAConv"])
+    sbm.x = sbm.x[:, :FEATURES]
+    with pytest.raises(GltError, match=r"layer 'first' .FAConv. cannot be soft-masked") as error:
+        find(model, sbm, 0.1, 0.1, strategy=strategy, recipe=Recipe(epochs=1))
+    assert "\n" not in str(error.value)
+
+
+class WithAttributes(nn.Module):
+    def __init__(self, **options):
+        super().__init__()
+        self.conv = pyg.GATConv(FEATURES, CLASSES, edge_dim=2, **options)
+
+    def forward(self, x, edge_index, edge_attr):
+        return self.conv(x, edge_index, edge_attr)
+
+
+def test_self_loops_that_average_attributes_of_arcs_are_refused_by_what_they_do(sbm):
+    sbm.x, sbm.edge_attr = sbm.x[:, :FEATURES], torch.rand(sbm.num_edges, 2)
+    edges = PrunableEdges.of(sbm.edge_index, 60)
+    for options in ({"fill_value": 0.0}, {"add_self_loops": False}):
+        check_soft_masks(WithAttributes(**options), sbm, edges)
+    with pytest.raises(GltError, match=r"layer 'conv' .*fill_value='mean'.*add_self_loops=False or a number"):
+        check_soft_masks(WithAttributes(), sbm, edges)
 
 
 def test_a_model_that_gathers_by_itself_is_refused(sbm):

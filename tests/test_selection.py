@@ -161,6 +161,29 @@ def test_per_node_by_hand():
     assert Selection(per_node=1, inverse=True).keep(edges, scores, None).tolist() == [True, False, True, True, True]
 
 
+@pytest.mark.parametrize("inverse", [False, True])
+@given(drawn=scored(), k=st.integers(1, 4))
+def test_at_most_per_node_keeps_what_both_ends_want(inverse, drawn, k):
+    edges, scores = drawn
+    mask = Selection(per_node=k, wanted_by="both", inverse=inverse).keep(edges, scores, None)
+    signed = -scores if inverse else scores
+    assert mask.tolist() == [all(rank < k for rank, _ in ends) for ends in ranked_at_ends(edges, signed)]
+    degree = torch.bincount(edges.pairs[:, mask].flatten(), minlength=edges.num_nodes)
+    assert int(degree.max()) <= k
+    assert bool((Selection(per_node=k + 1, wanted_by="both", inverse=inverse).keep(edges, scores, None) | ~mask).all())
+
+
+def test_at_most_per_node_by_hand():
+    # the same graph. Best of 0: 04, 03; of 1: 01, 12; of 2: 02, 12; of 3: 03; of 4: 04
+    edges = PrunableEdges.of(both_ways((0, 1), (0, 2), (0, 3), (0, 4), (1, 2)), 5)
+    scores = torch.tensor([1.0, 2.0, 3.0, 4.0, 0.5])
+    one, two = (Selection(per_node=k, wanted_by="both").keep(edges, scores, None).tolist() for k in (1, 2))
+    assert one == [False, False, False, True, False]
+    assert two == [False, False, True, True, True]
+    with pytest.raises(GltError, match="goes with per_node"):
+        Selection(wanted_by="both")
+
+
 def test_by_node_by_hand():
     # the same graph. (rank - 1) / degree at 0: 04: 0, 03: 1/4, 02: 2/4, 01: 3/4; at 1: 01: 0, 12: 1/2; at 2: 02: 0,
     # 12: 1/2; at 3 and 4 their only edge: 0. So 12 goes first, then 01 and 02 by score

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 @click.option(
     "--weight-sparsity", type=float, help="One level instead of the schedule: fraction of weights removed (default 0)."
 )
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    help="Rounds of imp, ugs and the like to that level (default: 5 % of edges and 20 % of weights in each).",
+)
 @click.option("--seeds", type=click.IntRange(min=1), help="Number of seeds, 0 to n-1.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Results go here."
@@ -43,6 +48,7 @@ def run(
     strategy: str | None,
     graph_sparsity: float | None,
     weight_sparsity: float | None,
+    rounds: int | None,
     seeds: int | None,
     out: Path,
     root: Path | None,
@@ -63,16 +69,20 @@ def run(
     glt run configs/demo.yaml -o strategy.weight=0 -o seeds=5
     glt run configs/demo.yaml -o initial=false   (small tickets: initial weights are made again by their seed)
     glt run --dataset cora --backbone gcn --graph-sparsity 0.4 --weight-sparsity 0.67
+    glt run --strategy ugs --graph-sparsity 0.64 --weight-sparsity 0.88   (in 20 rounds; --rounds 10: in ten)
     """  # noqa: D301 - click reads the backspace
     from glt.commands import device as machine
     from glt.config import Config
+    from glt.errors import GltError
     from glt.kernels.choice import asked, use
     from glt.pipeline import Run
 
     sections: dict[str, Any] = {"dataset": dataset, "backbone": backbone, "strategy": strategy, "seeds": seeds}
     if graph_sparsity is not None or weight_sparsity is not None:
         level = {"graph": graph_sparsity or 0.0, "weight": weight_sparsity or 0.0}
-        sections["schedule"] = {"name": "oneshot", **level}
+        sections["schedule"] = {"name": "oneshot", **level} | ({"rounds": rounds} if rounds else {})
+    elif rounds:
+        raise GltError("--rounds goes with --graph-sparsity and --weight-sparsity: a schedule's levels say how many")
     chosen = {key: value for key, value in sections.items() if value is not None}
     experiment = Run.under(Config.load(config, overrides, chosen), out)
 

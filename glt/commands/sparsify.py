@@ -24,6 +24,9 @@ from glt.commands.options import ROOT
 @click.option("--sparsity", type=float, help="Fraction of edges removed, in [0, 1).")
 @click.option("--per-node", type=click.IntRange(min=1), help="Or: the edges among the K best of either end stay.")
 @click.option(
+    "--at-most", type=click.IntRange(min=1), help="Or: those among the K best of both; no node has more than K."
+)
+@click.option(
     "--by",
     type=click.Choice(["global", "node"]),
     default="global",
@@ -47,6 +50,7 @@ def sparsify(
     scorer: str,
     sparsity: float | None,
     per_node: int | None,
+    at_most: int | None,
     by: Literal["global", "node"],
     inverse: bool,
     blend: tuple[str, ...],
@@ -59,13 +63,15 @@ def sparsify(
 ) -> None:
     """Remove the edges with the lowest scores from a graph, and write what is left.
 
-    How many go is --sparsity, exactly, or follows from --per-node.
+    How many go is --sparsity, exactly, or follows from --per-node or --at-most.
 
     Edge weights and attributes of a dataset are carried along, as are further columns (or arrays with a row per arc) of
     an edge list.
     """
-    if sparsity is None and per_node is None:
-        raise click.UsageError("Missing option '--sparsity' or '--per-node': how many edges go.")
+    if sparsity is None and per_node is None and at_most is None:
+        raise click.UsageError("Missing option '--sparsity', '--per-node' or '--at-most': how many edges go.")
+    if per_node is not None and at_most is not None:
+        raise click.UsageError("--per-node and --at-most are two ways to choose: leave one out.")
     import numpy as np
 
     from glt.datasets import load
@@ -85,7 +91,8 @@ def sparsify(
     selection = Selection(
         inverse=inverse,
         by=by,
-        per_node=per_node,
+        per_node=per_node if at_most is None else at_most,
+        wanted_by="either" if at_most is None else "both",
         blend=tuple(spec for spec, _ in further),
         weights=(1.0, *(weight for _, weight in further)) if further else (),
     )
@@ -106,7 +113,8 @@ def sparsify(
         asked = {"scorer": scorer, "sparsity": sparsity, **spec_of(selection)}
         click.echo(json.dumps({"output": str(output), **asked, **counts}))
     elif not quiet:
-        said = f"the best {per_node} of every node" if sparsity is None else f"asked to remove {sparsity:.4g}"
+        said = f"the best {per_node} of every node" if at_most is None else f"at most {at_most} of every node"
+        said = said if sparsity is None else f"asked to remove {sparsity:.4g}"
         click.echo(f"{output}: {int(keep.sum())} of {keep.size} arcs kept ({scorer}, {said})")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from glt.constraints import Masks, prunable_weights
+from glt.errors import GltError
 from glt.losses import Loss
 from glt.problem import Cost, Problem
 from glt.registry import build, spec_of
@@ -25,7 +26,7 @@ Draw = Annotated[int, Field(ge=0, lt=2**63, description="seed of the draw, besid
 Lesson = tuple[Loss | None, Sequence[Cost]]
 """A loss (None: cross-entropy alone), and what its teacher cost; as of :meth:`Taught.taught`."""
 Part = Literal["edges", "weights", "initial"]
-"""How many edges a ticket keeps; how many weights, of how many; the weights it starts from."""
+"""How many edges a ticket keeps; how many weights, of how many; the weights of :func:`start`."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,9 @@ class Control(Protocol):
 
     One that is not a ticket's own has ``reads: ClassVar[Sequence[Part]]``, not inherited: nothing else of the ticket
     matters to it, so the tickets that agree in these parts share it; see :func:`shared_key`.
+
+    One whose weights are not the ticket's starts from :func:`start`; any other says in ``start: ClassVar[str]`` what
+    the record of a ticket that does not rewind says of it.
     """
 
     taught: ClassVar[bool]
@@ -97,6 +101,23 @@ def trained(
     return Outcome(made, tested(problem, result, edges, scorer))
 
 
+def fine_tuned(ticket: Ticket) -> bool:
+    """Whether the ticket goes on from trained weights (``rewind_to: none``): what it starts from knows the labels."""
+    try:
+        return getattr(build("strategies", ticket.config.get("strategy")), "rewind_to", None) == "none"
+    except GltError:  # a user's own strategy
+        return False
+
+
+def start(problem: Problem, ticket: Ticket) -> Mapping[str, Tensor]:
+    """What a control starts from whose weights are not the ticket's: the weights that the ticket is rewound to.
+
+    Those of a ticket that does not rewind are trained, and mostly zero where a search of rounds had pruned before: they
+    would inform the control, or leave it dead. Its controls start from the problem's initial weights.
+    """
+    return problem.initial if fine_tuned(ticket) else ticket.initial
+
+
 def tested(problem: Problem, result: FitResult, edges: Tensor, scorer: Any = None) -> Tensor:
     """The logits in which the test nodes of a training are read."""
     if not problem.recipe.inductive:
@@ -120,13 +141,17 @@ def shared_key(piece: Control, problem: Problem, ticket: Ticket, teaching: Taugh
     reads = reads_of(piece)
     if reads is None or ticket.edge_weights is not None or problem.recipe.inductive:
         return None
-    parts = {"edges": _edges, "weights": _weights, "initial": _initial}
+    parts: dict[Part, Callable[[], Any]] = {
+        "edges": lambda: _edges(ticket),
+        "weights": lambda: _weights(ticket),
+        "initial": lambda: _digest(start(problem, ticket)),
+    }
     taught = {k: getattr(teaching, k) for k in ("weight", "temperature", "distil")}
     return {
         "control": spec_of(piece),
         "biases": masks_biases(problem, ticket),
         "taught": taught if piece.taught and teaching.weight else None,
-        **{part: parts[part](ticket) for part in reads},
+        **{part: parts[part]() for part in reads},
     }
 
 
@@ -139,9 +164,9 @@ def _weights(ticket: Ticket) -> list[int]:
     return [sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)]
 
 
-def _initial(ticket: Ticket) -> str:
+def _digest(state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
-    for name, tensor in sorted(ticket.initial.items()):
+    for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from glt.controls.base import Draw, Outcome, Part, masks_biases, trained
+from glt.controls.base import Draw, Outcome, Part, masks_biases, start, trained
 from glt.problem import Problem
 from glt.registry import build, register
 from glt.select import keep_top
@@ -27,6 +27,7 @@ class Degree:
         strategy = build("strategies", {"name": "random", "scorer": "degree", "pruner": pruner})
         edges = keep_top(strategy.edge_scores(problem)[0], int(ticket.edge_keep.sum()))
         graph, biases = problem.subgraph(edges), masks_biases(problem, ticket)
-        weights = strategy.prune(problem, graph, ticket.initial, ticket.weight_sparsity, biases=biases)
+        begin = start(problem, ticket)
+        weights = strategy.prune(problem, graph, begin, ticket.weight_sparsity, biases=biases)
         scorer, lesson = strategy.arrivals(problem.seed), teaching.taught(problem)
-        return trained(problem, ticket, "degree", edges, weights, lesson, ticket.initial, scorer)
+        return trained(problem, ticket, "degree", edges, weights, lesson, begin, scorer)

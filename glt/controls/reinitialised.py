@@ -21,6 +21,7 @@ class Reinitialised:
     """The ticket's edges and weight masks from fresh initial weights (Frankle and Carbin, ICLR 2019)."""
 
     taught: ClassVar[bool] = True
+    start: ClassVar[str] = "anew"
 
     seed: Draw = 0
 

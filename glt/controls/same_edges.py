@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from glt.controls.base import Outcome, masks_biases, trained
+from glt.controls.base import Outcome, masks_biases, start, trained
 from glt.problem import Problem
 from glt.registry import register
 from glt.strategies.base import Taught
@@ -18,6 +18,6 @@ class SameEdges:
     taught: ClassVar[bool] = True
 
     def __call__(self, problem: Problem, ticket: Ticket, teaching: Taught) -> Outcome:
-        """From the ticket's initial weights, none of them zero."""
+        """From the weights that the ticket is rewound to, or initial ones; none of them pruned."""
         (edges, _), (_, weights) = problem.masks(ticket), problem.masks(biases=masks_biases(problem, ticket))
-        return trained(problem, ticket, "same_edges", edges, weights, teaching.taught(problem), ticket.initial)
+        return trained(problem, ticket, "same_edges", edges, weights, teaching.taught(problem), start(problem, ticket))

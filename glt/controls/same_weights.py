@@ -16,8 +16,9 @@ class SameWeights:
     """The ticket's weight masks with every edge: what pruning edges did."""
 
     taught: ClassVar[bool] = True
+    start: ClassVar[str] = "ticket"
 
     def __call__(self, problem: Problem, ticket: Ticket, teaching: Taught) -> Outcome:
-        """From the ticket's initial weights."""
+        """From what the ticket starts from, also where that is trained: the edges alone differ."""
         (edges, _), (_, weights) = problem.masks(), problem.masks(ticket)
         return trained(problem, ticket, "same_weights", edges, weights, teaching.taught(problem), ticket.initial)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from glt.controls.base import Draw, Outcome, shuffled, trained
+from glt.controls.base import Draw, Outcome, shuffled, start, trained
 from glt.problem import Problem
 from glt.registry import register
 from glt.strategies.base import Taught
@@ -23,4 +23,4 @@ class Shuffled:
         """What is left of the ticket's choice of weights is each layer's density."""
         edges, weights = problem.masks(ticket)
         weights = {k: shuffled(v, self.seed, problem.seed, i) for i, (k, v) in enumerate(weights.items())}
-        return trained(problem, ticket, "shuffled", edges, weights, teaching.taught(problem), ticket.initial)
+        return trained(problem, ticket, "shuffled", edges, weights, teaching.taught(problem), start(problem, ticket))

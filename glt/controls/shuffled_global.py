@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import torch
 
-from glt.controls.base import Draw, Outcome, shuffled, trained
+from glt.controls.base import Draw, Outcome, shuffled, start, trained
 from glt.problem import Problem
 from glt.registry import register
 from glt.strategies.base import Taught
@@ -27,4 +27,6 @@ class ShuffledGlobal:
         flat = shuffled(torch.cat([mask.flatten() for mask in weights.values()]), self.seed, problem.seed)
         parts = flat.split([mask.numel() for mask in weights.values()])
         weights = {k: part.view_as(v) for (k, v), part in zip(weights.items(), parts, strict=True)}
-        return trained(problem, ticket, "shuffled_global", edges, weights, teaching.taught(problem), ticket.initial)
+        return trained(
+            problem, ticket, "shuffled_global", edges, weights, teaching.taught(problem), start(problem, ticket)
+        )

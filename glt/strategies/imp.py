@@ -57,5 +57,7 @@ class IMP(PrunesWeights):
                 phase=f"level {level.number}",
             )
             if step.wanted:
-                yield problem.ticket(level, edges, weights, result, [spent, *early], begin, on_edges)
+                ticket = problem.ticket(level, edges, weights, result, [spent, *early], begin, on_edges)
+                ticket.metrics["rounds"] = level.number
+                yield ticket
             trained, spent = result.state, spent + result

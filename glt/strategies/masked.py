@@ -99,4 +99,6 @@ class Masked(Taught, ABC):
                     masks=weights,
                     phase=f"level {level.number}",
                 )
-                yield problem.ticket(level, edges, weights, result, [spent])
+                ticket = problem.ticket(level, edges, weights, result, [spent])
+                ticket.metrics["rounds"] = level.number
+                yield ticket

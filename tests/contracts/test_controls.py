@@ -367,3 +367,44 @@ def test_deep_backbones_are_narrowed_and_set_beside_an_mlp_that_can_be_trained(k
     assert shape["layers"] == 3
     assert shape.get("residual", False) == (kind != "transformer")
     assert shape.get("norm", "none") == ("batch" if kind == "deepergcn" else "none")
+
+
+@pytest.fixture(scope="module")
+def fine_tuned(data):
+    strategy = {"name": "oneshot", "rewind_to": "none"}
+    return find(backbone(), data, 0.4, 0.6, strategy=strategy, recipe=QUICK, seed=3)
+
+
+@every
+def test_nothing_but_same_weights_starts_from_trained_weights(name, data, fine_tuned):
+    """The weights that a ticket goes on from know the labels: no control may."""
+    problem, outcome = controlled(name, data, fine_tuned)
+    trained = {k: not torch.equal(v, problem.initial[k]) for k, v in fine_tuned.initial.items()}
+    assert any(trained.values()), "the ticket's own are trained"
+    for key, value in outcome.ticket.initial.items():
+        if name == "same_weights":
+            assert torch.equal(value, fine_tuned.initial[key])
+        elif name in SAME_ARCHITECTURE - {"reinitialised"}:
+            assert torch.equal(value, problem.initial[key])
+
+
+def test_fine_tuned_tickets_share_what_starts_from_the_initial_weights(data, fine_tuned):
+    other = replace(fine_tuned, initial={k: v + 0.25 for k, v in fine_tuned.initial.items()})
+    keys = [outcome_and_key("random", data, each)[1] for each in (fine_tuned, other)]
+    assert keys[0] == keys[1] and keys[0] is not None
+
+
+def test_controls_of_a_fine_tuned_users_module_start_from_the_module_as_given(data):
+    model = Lone()
+    found = find(model, data, 0.4, 0.5, strategy={"name": "oneshot", "rewind_to": "none"}, recipe=QUICK)
+    made = controlled("random", data, found, model, seed=0)[1].ticket
+    assert all(torch.equal(made.initial[k], v) for k, v in model.state_dict().items())
+
+
+class Lone(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = GCNConv(30, 8), GCNConv(8, 3)
+
+    def forward(self, x, edge_index):
+        return self.last(self.first(x, edge_index).relu(), edge_index)

@@ -89,6 +89,26 @@ def test_oneshot_is_one_level():
     assert levels(name="oneshot", graph=0.3, weight=0.7) == [Level(1, 0.3, 0.7)]
 
 
+@pytest.mark.parametrize(
+    ("graph", "weight", "rounds"),
+    [(0.64, 0.88, 20), (0.05, 0.2, 1), (0.0, 0.0, 1), (0.0, 0.36, 2), (0.0, 0.88, 10), (1 - 0.95**7, 0.1, 7)],
+)
+def test_an_iterative_strategy_gets_to_one_level_in_as_many_rounds_as_it_needs(graph, weight, rounds):
+    """5 % of the edges and 20 % of the weights that are left go in a round, at most."""
+    schedule = build("schedules", {"name": "oneshot", "graph": graph, "weight": weight})
+    for strategy in ("ugs", "imp", "wd_glt"):
+        assert schedule.levels(build("strategies", strategy)) == [Level(rounds, graph, weight)]
+    assert schedule.levels(build("strategies", "teddy")) == [Level(1, graph, weight)]
+
+
+def test_rounds_are_asked_for_of_strategies_that_have_them():
+    schedule = build("schedules", {"name": "oneshot", "rounds": 3})
+    assert schedule.levels(build("strategies", "ugs")) == [Level(3, 0.4, 0.6)]
+    for strategy in ("teddy", "gebt", "random"):
+        with pytest.raises(GltError, match=f"rounds = 3: strategy '{strategy}' finds a level at once"):
+            schedule.levels(build("strategies", strategy))
+
+
 def test_a_grid_has_every_combination_once_weights_fastest():
     found = levels(name="grid", graph=[0.5, 0.0], weight=[0.9, 0.1])
     assert [(level.graph_sparsity, level.weight_sparsity) for level in found] == [
