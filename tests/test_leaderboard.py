@@ -102,6 +102,20 @@ def test_every_number_is_the_ticket_s_own(place):
     assert build([run_of(place)]) == board, "deterministic"
 
 
+def test_multiply_adds_stand_beside_those_of_dense_counted_alike(place):
+    """Features are sparse: their zeros count in ``ticket`` and ``dense``, and in neither of the compact forms."""
+    (row,) = build([run_of(place)]).rows
+    found = measured(of_run(run_of(place)), costs=True).levels()
+    whole = [p.macs["compact"]["weights"] for p in found[0].values()]
+    for claim in row.claims:
+        assert claim.macs["dense_compact"]["weights"] == sum(whole) / 3
+        assert claim.macs["compact"]["propagation"] < claim.macs["dense_compact"]["propagation"]
+    dense = claims(measured(of_run(run_of(place)), costs=True), ())[0].macs
+    assert dense["dense"] == found[0][0].macs["dense"] == found[0][0].macs["ticket"]
+    text = render(build([run_of(place)]))
+    assert "| MACs W + A | of dense | by dense kernels | of dense by these |" in text
+
+
 def test_what_was_measured_is_kept_by_digest(place, monkeypatch):
     from glt.leaderboard import check
 

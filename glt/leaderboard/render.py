@@ -22,7 +22,7 @@ LEGEND = (
     "sparsity at which the lower one-sided 95 % bound of (ticket - dense), paired over seeds, is at least -x points; "
     "? with fewer than 3 seeds. g: of the graph, w: of the weights. A claim is held to "
     "the best control that keeps no more edges and no more weights; at equal weights, to a narrower dense network that "
-    "keeps all edges."
+    "keeps all edges. Multiply-adds by dense kernels, dense or not, leave out the zeros of sparse features."
 )
 
 CONTROLS = "Controls, test in % (edges / weights kept)"
@@ -92,7 +92,7 @@ def _remarks(row: Row) -> str:
 def _claims(row: Row) -> str:
     header = ["level", "graph", "weight", "degree", "isolated", "test, %", "last, %", "against dense", "claim"]
     header += ["at equal weights"]
-    header += ["MACs W + A", "by dense kernels", "of dense", "parameters", "KB", "search"]
+    header += ["MACs W + A", "of dense", "by dense kernels", "of dense by these", "parameters", "KB", "search"]
     timed = all(claim.latency_ms for claim in row.claims) and row.claims
     if timed:
         header += ["ms", "ms dense"]
@@ -130,7 +130,7 @@ def _claim(claim: Claim, timed: bool) -> list[str]:
         f"{100 * claim.difference:+.1f}{bound}",
         _text(verdict(claim)),
         _text(at_equal_weights(claim)),
-        *(_macs(claim, form) for form in ("ticket", "compact", "dense")),
+        *(_macs(claim, form) for form in ("ticket", "dense", "compact", "dense_compact")),
         f"{claim.params:,.0f}",
         f"{claim.bytes / 1000:,.0f}",
         "" if claim.search is None else f"{claim.search:.1f} x",
