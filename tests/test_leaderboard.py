@@ -16,7 +16,7 @@ from glt.leaderboard.entry import CONTROLS, MANIFEST, of_run, read
 from glt.leaderboard.limits import LIMITS
 from glt.leaderboard.memory import Memory, measurer
 from glt.leaderboard.ranking import Row, one_each, ranked, weak_dense
-from glt.leaderboard.render import render, verdict
+from glt.leaderboard.render import at_equal_weights, render, verdict
 from glt.leaderboard.scalars import LOSSES, Scalars
 from glt.registry import names
 from glt.results import Results
@@ -100,6 +100,20 @@ def test_every_number_is_the_ticket_s_own(place):
         assert claim.difference == pytest.approx(sum(gaps) / 3)
         assert claim.search > 1 and claim.macs["ticket"]["weights"] < claim.macs["dense"]["weights"]
     assert build([run_of(place)]) == board, "deterministic"
+
+
+def test_multiply_adds_stand_beside_those_of_dense_counted_alike(place):
+    """Features are sparse: their zeros count in ``ticket`` and ``dense``, and in neither of the compact forms."""
+    (row,) = build([run_of(place)]).rows
+    found = measured(of_run(run_of(place)), costs=True).levels()
+    whole = [p.macs["compact"]["weights"] for p in found[0].values()]
+    for claim in row.claims:
+        assert claim.macs["dense_compact"]["weights"] == sum(whole) / 3
+        assert claim.macs["compact"]["propagation"] < claim.macs["dense_compact"]["propagation"]
+    dense = claims(measured(of_run(run_of(place)), costs=True), ())[0].macs
+    assert dense["dense"] == found[0][0].macs["dense"] == found[0][0].macs["ticket"]
+    text = render(build([run_of(place)]))
+    assert "| MACs W + A | of dense | by dense kernels | of dense by these |" in text
 
 
 def test_what_was_measured_is_kept_by_digest(place, monkeypatch):
@@ -354,6 +368,34 @@ def test_missing_controls_are_named(closed):
 def test_controls_that_are_not_of_these_tickets_do_not_count(closed, lie):
     records = [{**r, **lie} if r["control"] == "random" else r for r in all_controls(closed, 0.05)]
     assert all("random" in claim.missing for claim in claims(closed, records))
+
+
+def test_a_ticket_is_held_to_the_narrower_dense_network_too(closed):
+    """With all its edges that is no rival at equal sparsity; at equal weights it is the one that counts."""
+    records = [r for r in all_controls(closed, 0.05) if r["control"] != "width_matched"]
+    narrow = [control(p, "width_matched", p.test + 0.1, edges=10**6) for p in closed.points if p.level]
+    claim = claims(closed, [*records, *narrow])[0]
+    assert (claim.mark, claim.narrow_mark) == ("beats", "loses") and claim.best != "width_matched"
+    assert at_equal_weights(claim) == "loses: -10.0 [-10.0, -10.0]"
+    wide = [{**r, "weights": r["weights"] + 1} for r in narrow]
+    assert claims(closed, [*records, *wide])[0].narrow_mark == "", "more weights"
+    less = claims(closed, [*records, *narrow[1:]])
+    assert less[0].narrow_mark == "" and less[1].narrow_mark == "loses", "of another seed it is not known"
+    said = claims(closed, [*records, *narrow], believed=False)[0]
+    assert said.narrow_mark == "" and at_equal_weights(said).startswith("as recorded: -10.0")
+
+
+def test_the_board_shows_its_controls(place, closed, monkeypatch):
+    from glt.leaderboard import judge
+
+    monkeypatch.setattr(judge, "claims", lambda m, *_: claims(m, all_controls(m, 0.05)))
+    text = render(build([run_of(place)]))
+    (claim, *_) = claims(closed, all_controls(closed, 0.05))
+    kept = f"{claim.edges:,.0f} / {claim.weights:,.0f}"
+    assert f"| 1 | {100 * claim.test:.1f} ({kept}) | {100 * claim.test - 5:.1f} ({kept}) |" in text
+    header = next(line for line in text.splitlines() if line.startswith("| level | ticket"))
+    assert [name.strip().replace("\\", "") for name in header.split("|")[3:-1]] == sorted(MANDATORY)
+    assert text.count("| beats: +5.0 \\[") == 5
 
 
 def test_controls_that_somebody_else_recorded_give_no_mark(place, files, closed):

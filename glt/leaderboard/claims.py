@@ -19,6 +19,10 @@ from glt.verify import tolerance
 
 MANDATORY = ("mlp", "mlp_distilled", "random", "degree", "shuffled", "reinitialised", "width_matched")
 """Rule 10, beside the dense ticket of every seed; ``mlp_distilled`` of tickets that have a teacher."""
+COUNTED = ("graph_sparsity", "weight_sparsity", "avg_degree", "isolated", "params", "bytes", "edges", "weights")
+"""Means over seeds of what was counted in a ticket."""
+NARROW = "width_matched"
+"""Above this one a weight sparsity is interesting, whatever becomes of the graph."""
 
 Mark = Literal["beats", "ties", "loses", ""]
 _NUMBERS = ("val", "test", "graph_sparsity", "weight_sparsity", "edges", "weights")
@@ -36,7 +40,8 @@ class Claim:
         last: mean after the last epoch, as recorded.
         difference, bound: mean of (ticket - dense) over paired seeds, its lower one-sided 95 % bound.
         macs: mean multiply-adds, weights and propagation apart, of ``ticket``, ``dense`` and ``compact``, which
-            multiplies by dense kernels.
+            multiplies by dense kernels and leaves out the zeros of sparse features; ``dense_compact`` is of dense,
+            counted as compact is.
         latency_ms: medians of compact and dense, where they were measured.
         search: epochs of the search as a multiple of one dense training, as recorded.
         search_s, peak_mb: as recorded.
@@ -46,6 +51,10 @@ class Claim:
         missing: mandatory controls that are not there, with why where that is known.
         controls: (test, edges, weights, seeds) of each control.
         as_recorded: whether the controls are what somebody else says; then there is no mark.
+        edges, weights: how many the ticket keeps, means, as controls count them.
+        narrow_mark: whether it beats, ties or loses against the narrower dense network of no more weights
+            (``width_matched``), which keeps all edges; empty where that cannot be said.
+        narrow_against: (difference, low, high) from it.
     """
 
     level: int
@@ -72,6 +81,10 @@ class Claim:
     missing: tuple[str, ...] = ()
     controls: dict[str, tuple[float, float, float, int]] = field(default_factory=dict)
     as_recorded: bool = False
+    edges: float = 0.0
+    weights: float = 0.0
+    narrow_mark: Mark = ""
+    narrow_against: tuple[float, float, float] | None = None
 
 
 def claims(m: Measured, controls: Iterable[Record], believed: bool = True) -> list[Claim]:
@@ -113,15 +126,13 @@ def _claim(
     claim = Claim(
         level=points[0].level,
         seeds=len(points),
-        **{
-            key: mean(key) for key in ("graph_sparsity", "weight_sparsity", "avg_degree", "isolated", "params", "bytes")
-        },  # type: ignore[arg-type]
+        **{key: mean(key) for key in COUNTED},  # type: ignore[arg-type]
         test=mean("test"),
         spread=statistics.stdev(tests) if len(tests) > 1 else 0.0,
         last=recorded("last_test"),
         difference=statistics.fmean(gaps) if gaps else 0.0,
         bound=bound_of(gaps),
-        macs=_mean_macs(points),
+        macs=_macs(points, list(dense.values())),
         latency_ms={
             form: statistics.fmean(p.latency_ms[form][0] for p in points)
             for form in ("compact", "dense")
@@ -146,12 +157,14 @@ def _marked(claim: Claim, points: list[Point], names: tuple[str, ...], controls:
         return Claim(**said)
     comparison: Comparison = compare(ok)
     said["controls"] = {row.name: (row.test, row.edges, row.weights, row.seeds) for row in comparison.controls}
-    edges, weights = (statistics.fmean(getattr(p, key) for p in points) for key in ("edges", "weights"))
-    rivals = [
-        row
-        for row in comparison.controls
-        if row.name.partition(" ")[0] in names and row.edges <= edges + 1e-6 and row.weights <= weights + 1e-6
-    ]
+    edges, weights = claim.edges + 1e-6, claim.weights + 1e-6
+    narrow = next((row for row in comparison.controls if row.name.partition(" ")[0] == NARROW), None)
+    if narrow and NARROW not in missing and narrow.weights <= weights:
+        if narrow.low is not None and narrow.high is not None:
+            said["narrow_against"] = (narrow.difference, narrow.low, narrow.high)
+        said["narrow_mark"] = _mark(narrow) if believed else ""
+    mandatory = [row for row in comparison.controls if row.name.partition(" ")[0] in names]
+    rivals = [row for row in mandatory if row.edges <= edges and row.weights <= weights]
     if rivals and rivals[0].low is not None and rivals[0].high is not None:
         best = rivals[0]
         said["best"], said["against"] = best.name, (best.difference, best.low, best.high)
@@ -210,6 +223,13 @@ def _bits(text: Any, nodes: int) -> str | None:
         return text if len(unpack(text)) == nodes else None
     except (ValueError, GltError):
         return None
+
+
+def _macs(points: list[Point], dense: list[Point]) -> dict[str, dict[str, float]]:
+    """By form; ``dense_compact`` is what the compact form of the dense tickets multiplies."""
+    found = _mean_macs(points)
+    whole = _mean_macs(dense)
+    return {**found, "dense_compact": whole["compact"]} if found and whole else found
 
 
 def _mean_macs(points: list[Point]) -> dict[str, dict[str, float]]:

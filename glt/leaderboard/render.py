@@ -20,8 +20,12 @@ LEGEND = (
     "Every number but those marked *as recorded* is computed again from the ticket files, on the physically smaller "
     "graph and model. area: under the metric over sparsity, up to the largest sparsity shown. S_x: the largest "
     "sparsity at which the lower one-sided 95 % bound of (ticket - dense), paired over seeds, is at least -x points; "
-    "? with fewer than 3 seeds. g: of the graph, w: of the weights."
+    "? with fewer than 3 seeds. g: of the graph, w: of the weights. A claim is held to "
+    "the best control that keeps no more edges and no more weights; at equal weights, to a narrower dense network that "
+    "keeps all edges. Multiply-adds by dense kernels, dense or not, leave out the zeros of sparse features."
 )
+
+CONTROLS = "Controls, test in % (edges / weights kept)"
 
 
 def render(board: Board) -> str:
@@ -62,6 +66,8 @@ def _group(rows: Sequence[Row]) -> list[str]:
     parts = [markdown(header, lines)]
     for row in rows:
         parts += [f"#### {_text(row.name)}", _remarks(row), _claims(row)]
+        if any(claim.controls for claim in row.claims):
+            parts += [CONTROLS + (", *as recorded*:" if row.claims[0].as_recorded else ":"), _controls(row)]
     return parts
 
 
@@ -85,11 +91,30 @@ def _remarks(row: Row) -> str:
 
 def _claims(row: Row) -> str:
     header = ["level", "graph", "weight", "degree", "isolated", "test, %", "last, %", "against dense", "claim"]
-    header += ["MACs W + A", "by dense kernels", "of dense", "parameters", "KB", "search"]
+    header += ["at equal weights"]
+    header += ["MACs W + A", "of dense", "by dense kernels", "of dense by these", "parameters", "KB", "search"]
     timed = all(claim.latency_ms for claim in row.claims) and row.claims
     if timed:
         header += ["ms", "ms dense"]
     return markdown(header, [_claim(claim, bool(timed)) for claim in row.claims])
+
+
+def _controls(row: Row) -> str:
+    """A line per level, a column per control."""
+    names = sorted({name for claim in row.claims for name in claim.controls})
+    lines = []
+    for claim in row.claims:
+        cells = [_kept(claim.test, claim.edges, claim.weights, claim.seeds, claim.seeds)]
+        for name in names:
+            found = claim.controls.get(name)
+            cells.append(_kept(*found, claim.seeds) if found else "")
+        lines.append([str(claim.level), *cells])
+    return markdown(["level", "ticket", *(_text(name[:80]) for name in names)], lines)
+
+
+def _kept(test: float, edges: float, weights: float, seeds: int, of: int) -> str:
+    few = "" if seeds == of else f", {seeds} of {of} seeds"
+    return f"{100 * test:.1f} ({edges:,.0f} / {weights:,.0f}{few})"
 
 
 def _claim(claim: Claim, timed: bool) -> list[str]:
@@ -104,7 +129,8 @@ def _claim(claim: Claim, timed: bool) -> list[str]:
         "" if claim.last is None else f"{100 * claim.last:.1f}",
         f"{100 * claim.difference:+.1f}{bound}",
         _text(verdict(claim)),
-        *(_macs(claim, form) for form in ("ticket", "compact", "dense")),
+        _text(at_equal_weights(claim)),
+        *(_macs(claim, form) for form in ("ticket", "dense", "compact", "dense_compact")),
         f"{claim.params:,.0f}",
         f"{claim.bytes / 1000:,.0f}",
         "" if claim.search is None else f"{claim.search:.1f} x",
@@ -124,6 +150,13 @@ def verdict(claim: Claim) -> str:
         return "too few seeds to compare with a control" if claim.best else "no control is as sparse"
     words = {"beats": "beats", "ties": "ties with", "loses": "loses to"}[claim.mark]
     return f"{words} {claim.best}: {_gap(claim.against)}"
+
+
+def at_equal_weights(claim: Claim) -> str:
+    """``loses: -1.2 [-2.0, -0.3]``, of the narrower dense network; empty where nothing is known."""
+    if claim.narrow_against is None:
+        return ""
+    return f"{claim.narrow_mark or ('as recorded' if claim.as_recorded else '')}: {_gap(claim.narrow_against)}"
 
 
 def _gap(against: tuple[float, float, float]) -> str:
