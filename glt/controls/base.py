@@ -118,6 +118,18 @@ def start(problem: Problem, ticket: Ticket) -> Mapping[str, Tensor]:
     return problem.initial if fine_tuned(ticket) else ticket.initial
 
 
+def granularity_of(ticket: Ticket) -> Any:
+    """What the ticket's strategy, or its pruner, prunes as a whole; single weights where it does not say."""
+    try:
+        strategy = build("strategies", ticket.config.get("strategy"))
+    except GltError:  # a user's own
+        strategy = None
+    for piece in (strategy, getattr(strategy, "pruner", None)):
+        if (found := getattr(piece, "granularity", None)) is not None:
+            return build("granularities", found)
+    return build("granularities", "element")
+
+
 def tested(problem: Problem, result: FitResult, edges: Tensor, scorer: Any = None) -> Tensor:
     """The logits in which the test nodes of a training are read."""
     if not problem.recipe.inductive:
@@ -151,8 +163,14 @@ def shared_key(piece: Control, problem: Problem, ticket: Ticket, teaching: Taugh
         "control": spec_of(piece),
         "biases": masks_biases(problem, ticket),
         "taught": taught if piece.taught and teaching.weight else None,
+        **_whole(ticket, reads),
         **{part: parts[part]() for part in reads},
     }
+
+
+def _whole(ticket: Ticket, reads: Sequence[Part]) -> dict[str, Any]:
+    granularity = granularity_of(ticket)
+    return {"granularity": spec_of(granularity)} if "weights" in reads and granularity.name != "element" else {}
 
 
 def _edges(ticket: Ticket) -> int:
@@ -195,3 +213,11 @@ def shuffled(mask: Tensor, *seeds: int) -> Tensor:
     flat = mask.cpu().numpy().reshape(-1)
     order = np.random.default_rng(seeds).permutation(flat.size)
     return mask.flatten()[order].view_as(mask)
+
+
+def random_scores(weights: Masks, *seeds: int) -> dict[str, Tensor]:
+    """A number in [0, 1) per weight by numpy's PCG64 of the seeds and the matrix's place, float64."""
+    return {
+        name: torch.from_numpy(np.random.default_rng((*seeds, i)).random(tuple(mask.shape))).to(mask.device)
+        for i, (name, mask) in enumerate(weights.items())
+    }

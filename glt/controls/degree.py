@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from glt.controls.base import Draw, Outcome, Part, masks_biases, start, trained
+from glt.controls.base import Draw, Outcome, Part, granularity_of, masks_biases, start, trained
 from glt.problem import Problem
 from glt.registry import build, register
 from glt.select import keep_top
@@ -23,7 +23,7 @@ class Degree:
 
     def __call__(self, problem: Problem, ticket: Ticket, teaching: Taught) -> Outcome:
         """The scorer ``degree``, and the weights of the control ``random``."""
-        pruner = {"name": "random", "seed": self.seed}
+        pruner = {"name": "random", "seed": self.seed, "granularity": granularity_of(ticket)}
         strategy = build("strategies", {"name": "random", "scorer": "degree", "pruner": pruner})
         edges = keep_top(strategy.edge_scores(problem)[0], int(ticket.edge_keep.sum()))
         graph, biases = problem.subgraph(edges), masks_biases(problem, ticket)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from glt.controls.base import Draw, Outcome, Part, masks_biases, start, trained
+from glt.controls.base import Draw, Outcome, Part, granularity_of, masks_biases, start, trained
 from glt.problem import Problem
 from glt.registry import build, register
 from glt.select import keep_top
@@ -22,8 +22,9 @@ class Random:
     seed: Draw = 10**6  # a ticket of the random strategy is another draw
 
     def __call__(self, problem: Problem, ticket: Ticket, teaching: Taught) -> Outcome:
-        """The choices of the ``random`` strategy."""
-        scorer, pruner = ({"name": "random", "seed": self.seed} for _ in range(2))
+        """The choices of the ``random`` strategy, of what the ticket prunes as a whole."""
+        scorer = {"name": "random", "seed": self.seed}
+        pruner = {**scorer, "granularity": granularity_of(ticket)}
         strategy = build("strategies", {"name": "random", "scorer": scorer, "pruner": pruner})
         edges = keep_top(strategy.edge_scores(problem)[0], int(ticket.edge_keep.sum()))
         graph, biases = problem.subgraph(edges), masks_biases(problem, ticket)

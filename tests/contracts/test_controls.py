@@ -408,3 +408,49 @@ class Lone(nn.Module):
 
     def forward(self, x, edge_index):
         return self.last(self.first(x, edge_index).relu(), edge_index)
+
+
+UNITS = [
+    {"name": "teddy", "granularity": "unit"},
+    {"name": "imp", "pruner": {"name": "magnitude", "granularity": "unit"}},
+]
+
+
+@pytest.mark.parametrize("strategy", UNITS, ids=["of the strategy", "of its pruner"])
+@pytest.mark.parametrize("name", ["random", "degree", "shuffled", "shuffled_global"])
+def test_controls_of_whole_units_are_of_whole_units(name, strategy, data):
+    found = find(backbone(), data, 0.05, 0.6, strategy=strategy, recipe=QUICK, seed=3, **rounds_of(strategy))
+    own, alive = found.weight_masks["convs.0.lin.weight"], live_units(found)
+    assert 0 < alive.sum() < 16
+    made = controlled(name, data, found)[1].ticket
+    assert torch.equal(live_units(made).sum(), alive.sum())
+    assert kept(made.weight_masks) == kept(found.weight_masks)
+    assert not torch.equal(made.weight_masks["convs.0.lin.weight"], own)
+
+
+def rounds_of(strategy):
+    return {"rounds": 1} if strategy["name"] == "imp" else {}
+
+
+def live_units(ticket):
+    rows, columns = ticket.weight_masks["convs.0.lin.weight"], ticket.weight_masks["convs.1.lin.weight"]
+    assert torch.equal(rows.any(1), rows.all(1)) and torch.equal(rows.any(1), columns.all(0)), "whole"
+    return rows.any(1)
+
+
+def test_tickets_of_another_granularity_do_not_share_drawn_weights(data):
+    found = find(backbone(), data, 0.05, 0.6, strategy=UNITS[0], recipe=QUICK, seed=3)
+    single = replace(found, config={**found.config, "strategy": {"name": "teddy"}})
+    keys = [outcome_and_key("random", data, each)[1] for each in (found, single)]
+    assert keys[0] != keys[1] and "granularity" not in keys[1]
+
+
+@pytest.mark.parametrize("granularity", ["feature", {"name": "block", "size": 4}, {"name": "n:m", "n": 2, "m": 4}])
+@pytest.mark.parametrize("name", ["random", "shuffled", "shuffled_global"])
+def test_controls_of_other_granularities_keep_no_more(name, granularity, data):
+    strategy = {"name": "teddy", "granularity": granularity}
+    found = find(backbone(), data, 0.05, 0.6, strategy=strategy, recipe=QUICK, seed=3)
+    made = controlled(name, data, found)[1].ticket
+    assert 0.8 * kept(found.weight_masks) <= kept(made.weight_masks)
+    if name != "shuffled":  # blocks at the edges are smaller
+        assert kept(made.weight_masks) <= kept(found.weight_masks)
