@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from glt.errors import GltError, unknown
-from glt.results import Record, Results, number
+from glt.number import number
+from glt.results import Record, Results
 
 TABLE = "results"
 NAMES = ("results.jsonl", "controls.jsonl")

@@ -18,18 +18,6 @@ from glt.errors import GltError
 Record = dict[str, Any]
 
 
-LARGEST = 1e100
-"""No number of a record is larger, so that sums and squares of some are finite too."""
-
-
-def number(value: Any) -> float | None:
-    """A number of a record as anybody may have written it; None for what is none, not finite, or too large."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return None
-    # compared before it is converted: an integer of hundreds of digits is no float, and NaN is in no interval
-    return float(value) if -LARGEST <= value <= LARGEST else None
-
-
 class Results:
     """A JSONL file of records.
 

@@ -7,7 +7,8 @@ import os
 import pytest
 
 from glt.errors import GltError
-from glt.results import Results, number
+from glt.number import number
+from glt.results import Results
 
 ONE, TWO = {"seed": 0, "level": 1, "status": "ok"}, {"seed": 0, "level": 2, "status": "ok", "é": [1.5, None]}
 

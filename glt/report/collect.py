@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from glt.errors import GltError
+from glt.number import number
 from glt.paired import compare_levels, label
 from glt.report.describe import NAMES, asked, describe, experiment_of
 from glt.report.latency import is_latency, latencies, with_latencies
-from glt.results import Record, Results, number
+from glt.results import Record, Results
 from glt.summary import Row, summarise
 
 NEEDED = ("test", "graph_sparsity", "weight_sparsity")

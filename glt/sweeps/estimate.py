@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from glt.errors import TrainingError
+from glt.number import number
 from glt.pipeline import levels_of
 from glt.problem import Problem
-from glt.results import Record, number
+from glt.results import Record
 from glt.schedules.level import Level
 from glt.sweeps.units import Unit
 
