@@ -335,7 +335,8 @@ def test_accuracy_is_a_sweep(monkeypatch, tmp_path):
     monkeypatch.setattr(accuracy, "RESULTS", tmp_path / "accuracy.jsonl")
     dataset = {"name": "csbm", "nodes": 120, "classes": 3, "features": 30, "avg_degree": 4}
     small = {"dataset": dataset, "backbone": {"name": "gcn", "hidden": 8}, "train": {"epochs": 2}, "seeds": 2}
-    known = {name: Config(strategy=name, **small) for name in ("teddy", "imp")}
+    levels = {"name": "geometric", "levels": 1}
+    known = {name: Config(strategy=name, schedule=levels, **small) for name in ("teddy", "imp")}
     monkeypatch.setattr(accuracy, "experiments", lambda: known)
     for _ in range(2):  # nothing is repeated
         with pytest.raises(SystemExit) as end:

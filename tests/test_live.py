@@ -304,7 +304,7 @@ def test_runs_resume_verify_and_record_it(tmp_path, main):
     assert [r["live"][:3] for r in levels] == ["yes", "yes"]
     assert {r["control"]: r.get("live", "")[:3] for r in records if r.get("control")} == {
         "reinitialised": "yes",
-        "shuffled": "",
+        "shuffled": "yes",  # whole units, as the ticket's
     }
     path = run.path(0, 2)
     kept = path.read_bytes()
