@@ -308,8 +308,9 @@ def test_a_point_that_fails_is_recorded_and_tried_again(main, monkeypatch):
             raise RuntimeError("out of\nmemory")
         return tickets(self, problem, levels, start)
 
-    monkeypatch.setattr(TEDDY, "tickets", bad)
-    code, out, err = main("sweep", written(TREE), *ALONE)
+    with monkeypatch.context() as patch:
+        patch.setattr(TEDDY, "tickets", bad)
+        code, out, err = main("sweep", written(TREE), *ALONE)
     assert code == 1 and "imp" in out
     failed = [record for record in results() if record["status"] != "ok"]
     assert [(r["seed"], r["level"], r["method"], r["status"]) for r in failed] == [
@@ -318,8 +319,7 @@ def test_a_point_that_fails_is_recorded_and_tried_again(main, monkeypatch):
     assert failed[0]["error"].startswith("RuntimeError: out of memory (test_sweep.py, line ")
     assert "teddy seed 1 level 1 failed: RuntimeError: out of memory" in err
     assert {"config", "threads", "glt", "dataset"} <= failed[0].keys()
-    monkeypatch.undo()
-    assert main("sweep", "-q", written(TREE), *ALONE, "--out", Path.cwd() / "runs")[0] == 0
+    assert main("sweep", "-q", written(TREE), *ALONE)[0] == 0
 
 
 def test_a_control_that_fails_is_recorded_and_said(main, monkeypatch):
@@ -329,9 +329,10 @@ def test_a_control_that_fails_is_recorded_and_said(main, monkeypatch):
     def boom(self, *_):
         raise RuntimeError("no such\ndevice")
 
-    monkeypatch.setattr(mlp, "__call__", boom)
     tree = {**TREE, "base": {**BASE, "controls": ["mlp"], "seeds": 1}, "grid": {"strategy": ["teddy"]}}
-    code, _, err = main("sweep", written(tree), *ALONE)
+    with monkeypatch.context() as patch:
+        patch.setattr(mlp, "__call__", boom)
+        code, _, err = main("sweep", written(tree), *ALONE)
     said = "RuntimeError: no such device (test_sweep.py, line "
     assert code == 1 and f"seed 0 failed: {said}" in err and f"level 1 control mlp failed: {said}" in err
     (failed,) = [record for record in results() if record["status"] != "ok"]
@@ -339,8 +340,7 @@ def test_a_control_that_fails_is_recorded_and_said(main, monkeypatch):
     assert failed["error"].startswith(said)
     (line,) = place().ends
     assert line["status"] == "failed" and line["error"] == failed["error"]
-    monkeypatch.undo()
-    assert main("sweep", "-q", written(tree), *ALONE, "--out", Path.cwd() / "runs")[0] == 0
+    assert main("sweep", "-q", written(tree), *ALONE)[0] == 0
 
 
 def test_a_training_that_fails_makes_the_exit_code(main, monkeypatch):
