@@ -92,7 +92,7 @@ def run(
         GltError: bad data, or a level that is not possible on it, before anything is trained or written.
     """
     config = run.config
-    levels = levels_of(config)
+    levels = config.levels
     data: Data = config.dataset(root).to(device)
     most = 1 if run.shared else at_once(config.together, data)  # what is shared is trained one by one
     if most > 1:
@@ -125,11 +125,6 @@ def _dense(run: Run, problem: Problem) -> Record:
         problem.dense = result
     ticket = problem.dense_ticket()
     return _save(run, problem, Level(0, 0.0, 0.0), ticket, peak.mb() if own else None)
-
-
-def levels_of(config: Config) -> list[Level]:
-    """As :attr:`glt.config.Config.levels`."""
-    return config.levels
 
 
 def _done(run: Run, seed: int, levels: list[Level]) -> dict[int, Record | None]:

@@ -99,11 +99,11 @@ def run_with_progress(
 ) -> list[Record]:
     """Run with live progress on stderr; with ``as_json`` each record is printed as it comes."""
     from glt.commands.progress import progress_bar
-    from glt.pipeline import levels_of, run
+    from glt.pipeline import run
 
     config = experiment.config
     epochs = config.train.epochs
-    points = len(config.seeds) * (1 + len(levels_of(config)) * (1 + len(config.controls)))
+    points = len(config.seeds) * (1 + len(config.levels) * (1 + len(config.controls)))
     records: list[Record] = []
     with progress_bar(quiet) as progress:
         task = progress.add_task(f"{config.dataset.name}, {config.backbone.name}", total=points * epochs)

@@ -11,7 +11,6 @@ from typing import Any
 
 from glt.errors import TrainingError
 from glt.number import number
-from glt.pipeline import levels_of
 from glt.problem import Problem
 from glt.results import Record
 from glt.schedules.level import Level
@@ -93,7 +92,7 @@ class Estimate:
 
 def _tried(unit: Unit) -> list[Level]:
     """One level, with as many rounds before it as there are to a level in the unit's search."""
-    levels = levels_of(unit.run.config)
+    levels = unit.run.config.levels
     number = max(1, levels[-1].number // len(levels)) if levels and unit.run.config.strategy.iterative else 1
     return [replace(level, number=number) for level in levels[:1]]
 

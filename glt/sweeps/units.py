@@ -13,7 +13,7 @@ from typing import Any
 from glt.config import Config
 from glt.controlled import teaching_of
 from glt.controls.base import reads_of
-from glt.pipeline import Run, levels_of
+from glt.pipeline import Run
 from glt.registry import spec_of
 from glt.results import Results
 from glt.shared import Shared
@@ -47,7 +47,7 @@ class Unit:
     @property
     def levels(self) -> list[int]:
         """Numbers of its levels, dense (0) first."""
-        return [0, *(level.number for level in levels_of(self.run.config))]
+        return [0, *(level.number for level in self.run.config.levels)]
 
     @property
     def controls(self) -> list[dict[str, Any]]:
@@ -86,7 +86,7 @@ class Unit:
         teaching = teaching_of(strategy)
         taught = [teaching.weight, teaching.temperature, teaching.distil] if teaching.weight else None
         keys: list[str | None] = []
-        for level in levels_of(self.run.config):
+        for level in self.run.config.levels:
             parts = {
                 "edges": level.graph_sparsity,
                 "weights": level.weight_sparsity,
