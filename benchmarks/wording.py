@@ -13,12 +13,12 @@ from glt.summary import Row
 DATASETS = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed"}
 BACKBONES = {
     "gcn": "GCN",
-    "gcn-128": "GCN-128",
+    "gcn-16": "GCN-16",
     "gin": "GIN",
-    "gin-128": "GIN-128",
+    "gin-64": "GIN-64",
     "gin-1": "GIN, 1-layer MLP",
     "gat": "GAT",
-    "gat-128": "GAT-128",
+    "gat-64": "GAT-64",
     "sage": "SAGE",
 }
 SEEDS = 5

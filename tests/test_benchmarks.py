@@ -86,7 +86,7 @@ def test_other_levels_are_the_same_search_and_other_options_are_not():
 
 def test_teddy_taught_by_all_nodes_is_the_published_one():
     assert accuracy.compared("teddy", "all", *CORA) == "teddy-cora-gcn"
-    assert accuracy.compared("teddy", "all", "cora", "gat-128") == "teddy-all-cora-gat-128"
+    assert accuracy.compared("teddy", "all", "cora", "gat-64") == "teddy-all-cora-gat-64"
     assert Found(points("teddy", "all")).point(("teddy", "all", *CORA), 20)
 
 
@@ -167,7 +167,7 @@ def test_what_is_missing_and_what_failed_is_said():
         "controls. "
         "Failed: Cora, GCN, IMP, TEDDY's edges (all nodes): 1 seed(s)."
     )
-    assert "Cora, GAT-128: everything." in compared.missing(found)
+    assert "Cora, GAT-64: everything." in compared.missing(found)
     mended = Found([failed, {**failed, "status": "ok"}])
     assert "Failed" not in compared.missing(mended, [CORA])
 

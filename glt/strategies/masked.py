@@ -31,6 +31,10 @@ MaskEpochs = Annotated[int | None, Field(ge=1, description="epochs of mask train
 class Masked(Taught, ABC):
     """In every round, masks are trained beside the weights; the smallest go, and a level's ticket is trained anew.
 
+    A ticket's metrics say of the last round at which epoch its masks were read (``mask_epoch``), how the masked network
+    validated then (``mask_val``), and after the last epoch (``mask_last_val``): a penalty that is too strong for the
+    recipe shows as a collapse between the two.
+
     A subclass says what the masks are trained for (:meth:`objective`), what holds meanwhile (:meth:`constraint`), and
     how the edge masks step where they do not step like everything else (:attr:`edge_options`).
     """
@@ -101,4 +105,5 @@ class Masked(Taught, ABC):
                 )
                 ticket = problem.ticket(level, edges, weights, result, [spent])
                 ticket.metrics["rounds"] = level.number
+                ticket.metrics |= {"mask_epoch": masked.epoch, "mask_val": masked.val, "mask_last_val": masked.last_val}
                 yield ticket
