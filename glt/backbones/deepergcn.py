@@ -16,7 +16,7 @@ from torch_geometric.utils import softmax
 from glt.backbones.base import GNN, Dropout, Hidden, averaging, norms_of
 from glt.backbones.dropout import dropout
 from glt.registry import register
-from glt.soft import padded, renormalised, waits
+from glt.soft import masked_softmax, padded, waits
 from glt.sparse import SparseMatrix, WeightedArcs, linear
 
 SAFE = 120.0
@@ -143,14 +143,14 @@ def softmax_of(messages: Tensor, t: Tensor | float, semi_grad: bool, graph: Arcs
         near = _asks(messages, graph.edge_index.size(1)) and bool((high - low).max() < SAFE)
         if near:
             weights = (logits - (low + high) / 2).exp()
-        else:
-            source, target = graph.edge_index
-            alpha = softmax(logits[source], target, num_nodes=messages.size(0))
     if near:
         total = graph.matrix @ weights
         return (graph.matrix @ (weights * messages)) / total.masked_fill(total == 0, 1.0)
-    if graph.mask is not None:
-        alpha = renormalised(alpha, graph.mask, target, messages.size(0))
+    source, target = graph.edge_index
+    if graph.mask is None:
+        alpha = softmax(logits[source], target, num_nodes=messages.size(0))
+    else:
+        alpha = masked_softmax(logits[source], graph.mask, target, messages.size(0))
     return torch.zeros_like(messages).index_add(0, target, alpha * messages[source])
 
 

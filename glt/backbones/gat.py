@@ -18,7 +18,7 @@ from glt.backbones.base import GNN, Dropout, Hidden, Layers, Norm, Residual, int
 from glt.errors import GltError
 from glt.registry import register
 from glt.rows import Rows
-from glt.soft import attention, padded, renormalised
+from glt.soft import attention, padded
 from glt.sparse import Pattern, SparseMatrix, linear, product
 
 
@@ -102,9 +102,8 @@ class GATModel(GNN):
         own, other = ((h * vectors).sum(-1).flatten(0, 1) for vectors in (conv.att_dst, conv.att_src))
         h = h.flatten(0, 1)
         logits = other[arcs.source] + own[arcs.target]
-        alpha = attention(F.leaky_relu(logits, conv.negative_slope), arcs.ptr, arcs.target)
-        if graph.mask is not None:
-            alpha = renormalised(alpha, graph.mask[arcs.order], arcs.target, h.size(0))
+        mask = None if graph.mask is None else graph.mask[arcs.order]
+        alpha = attention(F.leaky_relu(logits, conv.negative_slope), arcs.ptr, arcs.target, mask)
         alpha = F.dropout(alpha, conv.dropout, self.training)
         heads = zip(alpha.t(), h.transpose(0, 1).contiguous(), strict=True)
         out = torch.stack([arcs.product(weights, features) for weights, features in heads], dim=1)
@@ -123,9 +122,9 @@ class GATModel(GNN):
             ptr = arcs.ptr[rows.start : rows.stop + 1]
             entries = slice(int(ptr[0]), int(ptr[-1]))
             ptr, source, target = ptr - ptr[0], arcs.source[entries], arcs.target[entries] - rows.start
-            alpha = attention(F.leaky_relu(other[source] + own[rows][target], conv.negative_slope), ptr, target)
-            if graph.mask is not None:
-                alpha = renormalised(alpha, graph.mask[arcs.order[entries]], target, ptr.numel() - 1)
+            logits = F.leaky_relu(other[source] + own[rows][target], conv.negative_slope)
+            mask = None if graph.mask is None else graph.mask[arcs.order[entries]]
+            alpha = attention(logits, ptr, target, mask)
             sums = [
                 product(csr(ptr, source, weights.contiguous(), h.size(0)), h)
                 for weights, h in zip(alpha.t(), heads, strict=True)

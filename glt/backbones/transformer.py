@@ -18,7 +18,7 @@ from glt.backbones.gat import AttentionGraph
 from glt.errors import GltError
 from glt.registry import register
 from glt.rows import Rows, linear_by_rows
-from glt.soft import attention, padded, renormalised
+from glt.soft import attention, padded
 from glt.sparse import Pattern, SparseMatrix, linear, product
 
 
@@ -103,9 +103,8 @@ class TransformerModel(GNN):
 
         query, key, value = (by_head(layer) for layer in (conv.lin_query, conv.lin_key, conv.lin_value))
         logits = torch.stack([arcs.dots(q, k) for q, k in zip(query, key, strict=True)], dim=1)
-        alpha = attention(logits / math.sqrt(conv.out_channels), arcs.ptr, arcs.target)
-        if graph.mask is not None:
-            alpha = renormalised(alpha, graph.mask[arcs.order], arcs.target, value.size(1))
+        mask = None if graph.mask is None else graph.mask[arcs.order]
+        alpha = attention(logits / math.sqrt(conv.out_channels), arcs.ptr, arcs.target, mask)
         alpha = F.dropout(alpha, conv.dropout, self.training)
         out = torch.cat([arcs.product(weights, v) for weights, v in zip(alpha.t(), value, strict=True)], dim=1)
         if not conv.root_weight:
@@ -142,9 +141,8 @@ class TransformerModel(GNN):
                 dim=1,
             )
             target = arcs.target[entries] - rows.start
-            alpha = attention(logits / math.sqrt(width), ptr, target)
-            if graph.mask is not None:
-                alpha = renormalised(alpha, graph.mask[arcs.order[entries]], target, ptr.numel() - 1)
+            mask = None if graph.mask is None else graph.mask[arcs.order[entries]]
+            alpha = attention(logits / math.sqrt(width), ptr, target, mask)
             heads = zip(alpha.t(), value, strict=True)
             out = torch.cat([product(matrix(weights), v) for weights, v in heads], dim=1)
             return out if own is None else gated(conv, out, own(rows))
