@@ -58,8 +58,9 @@ class Comparison:
 
     Attributes:
         ticket: its row.
-        controls: a row per control, the best test metric first.
-        left_out: why a control is not there, by its name.
+        controls: a row per control, the best test metric first; those that lack seeds of the ticket come after the
+            others, since a mean over fewer seeds is no fair one.
+        left_out: why a control is not there, or not of every seed, by its name.
         metric: name of the metric.
     """
 
@@ -69,13 +70,20 @@ class Comparison:
     metric: str
 
     @property
+    def whole(self) -> list[ControlRow]:
+        """The controls that have every seed of the ticket, the best first."""
+        return [row for row in self.controls if row.seeds == self.ticket.seeds]
+
+    @property
     def sentence(self) -> str:
         """Whether the ticket beats the best control, and the best of those that keep no more than it does."""
-        if not self.controls:
-            return "No control was possible, so nothing is known of the ticket's worth."
-        best = self.controls[0]
+        whole = self.whole
+        if not whole:
+            why = "No control was possible" if not self.controls else "No control has every seed of the ticket"
+            return f"{why}, so nothing is known of the ticket's worth."
+        best = whole[0]
         said = _verdict(best, "the best control")
-        sparse = [row for row in self.controls if row.edges <= self.ticket.edges and row.weights <= self.ticket.weights]
+        sparse = [row for row in whole if row.edges <= self.ticket.edges and row.weights <= self.ticket.weights]
         if sparse and sparse[0] is not best:
             said += "; of those with no more edges and weights, " + _verdict(sparse[0], "the best", again=True)
         return f"{said}."
@@ -87,19 +95,20 @@ def compare(records: Iterable[Record]) -> Comparison:
     Intervals are of each control by itself: that the best of several was chosen by its test metric makes it look
     better, never the ticket.
     """
-    found: dict[str, dict[int, Record]] = defaultdict(dict)
-    left_out: dict[str, str] = {}
+    latest: dict[str, dict[int, Record]] = defaultdict(dict)
     tickets: dict[int, Record] = {}
     for record in records:
-        tickets[record["seed"]] = record
-        if record["status"] == "ok":
-            found[label(record)][record["seed"]] = record
-        else:
-            left_out[label(record)] = record["error"]
+        tickets[record["seed"]] = latest[label(record)][record["seed"]] = record
     if not tickets:
         raise GltError("there are no controls to compare with")
-    rows = [_row(name, list(by_seed.values())) for name, by_seed in found.items()]
-    rows.sort(key=lambda row: (-row.test, row.name))
+    found = {name: [r for r in by_seed.values() if r["status"] == "ok"] for name, by_seed in latest.items()}
+    left_out = {
+        name: next(r["error"] for r in by_seed.values() if r["status"] != "ok")
+        for name, by_seed in latest.items()
+        if len(found[name]) < len(by_seed)
+    }
+    rows = [_row(name, ok) for name, ok in found.items() if ok]
+    rows.sort(key=lambda row: (-row.seeds, -row.test, row.name))
     every = list(tickets.values())
     return Comparison(_row("ticket", every, "ticket_"), tuple(rows), left_out, every[0]["metric"])
 

@@ -174,6 +174,23 @@ def test_the_last_record_of_a_control_and_seed_counts():
     assert (result.controls[0].test, result.controls[0].seeds) == (0.6, 1)
 
 
+def test_a_control_that_lacks_seeds_is_no_rival_of_those_that_have_them():
+    lucky = [record(0, "mlp", 0.95)]
+    whole = [record(seed, "random", 0.7) for seed in range(3)]
+    result = compare([*lucky, *whole, record(1, "mlp", 0, status="failed", error="the loss became nan")])
+    assert [(row.name, row.seeds) for row in result.controls] == [("random", 3), ("mlp", 1)]
+    assert "the best control, random" in result.sentence
+    assert result.left_out == {"mlp": "the loss became nan"}
+    only = compare([*lucky, record(1, "mlp", 0, status="failed", error="the loss became nan")])
+    assert only.sentence.startswith("No control has every seed of the ticket")
+
+
+def test_what_failed_and_was_mended_is_not_left_out():
+    result = compare([record(0, "mlp", 0, status="failed", error="killed"), record(0, "mlp", 0.7)])
+    assert result.left_out == {}
+    assert [row.name for row in result.controls] == ["mlp"]
+
+
 def test_a_control_with_options_is_another_row():
     other = record(0, "mlp", 0.5, control_spec={"name": "mlp", "hidden": 4})
     assert label(other) == "mlp (hidden 4)"

@@ -252,6 +252,6 @@ def _verdicts(records: Sequence[Record]) -> Iterator[tuple[int, dict[str, Any], 
     except (KeyError, TypeError, ValueError):  # controls that another program wrote, without what a pairing needs
         return
     for level, comparison in levels.items():
-        best = comparison.controls[0]
+        best = (comparison.whole or comparison.controls)[0]
         shown = {"name": best.name, "difference": best.difference, "low": best.low, "high": best.high}
         yield level, shown, comparison.sentence
