@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
@@ -16,7 +17,7 @@ from glt.compact.graphs import Prepared
 from glt.compact.model import Compact
 from glt.compact.once import repeated
 from glt.compact.ops import Linear, Opaque, Step
-from glt.compact.record import NotRecordable, recorded
+from glt.compact.record import NotRecordable, Record, recorded
 from glt.compact.saved import serialised, written
 from glt.errors import GltError
 from glt.forward import arguments_of
@@ -30,6 +31,8 @@ FORMULA = (
     "weights, kept arcs. compact: what its kernels multiply: a dense weight all its entries, sparse features their "
     "non-zeros x units."
 )
+CORNER = 64
+"""Nodes on which a model is written down."""
 
 
 @dataclass(frozen=True)
@@ -152,27 +155,65 @@ def cost(ticket: Ticket, model: nn.Module, data: Data, **options: Any) -> Cost:
     return Cost(tuple(layers), sizes, tuple(uncounted))
 
 
+def multiply_adds(ticket: Ticket, model: nn.Module, data: Data) -> dict[str, int]:
+    """Multiply-adds of a forward pass of the ticket (``macs``) and of the dense pair (``macs_dense``), by the formula.
+
+    Empty where the model cannot be counted as a whole. The model is written down on a corner of the graph, so this takes
+    no forward pass on all of it.
+
+    Args:
+        ticket: its masks count.
+        model: of its architecture; not modified.
+        data: the graph it was found on.
+
+    Cost: O(arcs log arcs) once per kind of operator.
+    """
+    try:
+        record = recorded(copy.deepcopy(model).eval(), _corner(data))
+    except Exception:  # whatever a user's model has against a corner of its graph: it is not counted
+        return {}
+    if any(isinstance(step, Opaque) for step in record.steps):
+        return {}
+    rows = list(_by_layer(record, ticket, data, ticket.apply(data)))
+    return {"macs": sum(some for *_, some in rows), "macs_dense": sum(every for *_, every, _ in rows)}
+
+
+def _corner(data: Data) -> Data:
+    """The first nodes, with features of 0, which may be sparse: they do not matter here."""
+    count, corner = min(CORNER, int(data.num_nodes or 0)), copy.copy(data)
+    x, corner.num_nodes = corner.x, int(data.num_nodes or 0)
+    del corner.x
+    corner = corner.subgraph(torch.arange(count, device=data.edge_index.device))
+    corner.x = torch.zeros(count, x.size(1), dtype=x.dtype, device=x.device)
+    return corner
+
+
+def _by_layer(
+    record: Record, ticket: Ticket, data: Data, sub: Data
+) -> Iterator[tuple[str, Literal["weights", "propagation"], int, int]]:
+    """(name, kind, multiply-adds of dense, of the ticket) of all that multiplies, in the order of the steps."""
+    nodes = int(data.num_nodes or 0)
+    full, kept = (Prepared(nodes, [operator.of(graph) for operator in record.operators]) for graph in (data, sub))
+    for name, kind, step in _counted(record.steps):
+        if isinstance(step, Linear):
+            every = int(step.options.get("stock", step.get_buffer("weight").numel()))
+            mask = ticket.weight_masks.get(step.name)
+            yield name, kind, nodes * every, nodes * (every if mask is None else int(mask.sum()))
+        else:
+            yield name, kind, step.macs(full), step.macs(kept)
+
+
 def _layers(ticket: Ticket, model: nn.Module, data: Data, sub: Data, compact: Compact) -> tuple[list[Layer], list[str]]:
     try:
         record = recorded(copy.deepcopy(model).eval(), data)
     except (NotRecordable, RuntimeError, TypeError, ValueError):
         return [], [type(model).__name__]
-    nodes = int(data.num_nodes or 0)
-    full, kept = (Prepared(nodes, [operator.of(graph) for operator in record.operators]) for graph in (data, sub))
-    rows: dict[tuple[str, Literal["weights", "propagation"]], list[int | None]] = {}
-    before = list(_counted(record.steps))
-    for name, kind, step in before:
-        if isinstance(step, Linear):
-            all_of = int(step.options.get("stock", step.get_buffer("weight").numel()))
-            mask = ticket.weight_masks.get(step.name)
-            some = all_of if mask is None else int(mask.sum())
-            entry = [nodes * all_of, nodes * some, 0]
-        else:
-            entry = [step.macs(full), step.macs(kept), 0]
-        rows[name, kind] = [(a or 0) + b for a, b in zip(rows.get((name, kind), [0, 0, 0]), entry, strict=True)]
-    for name, kind, step in _counted(list(compact.steps)):
+    rows: dict[tuple[str, Literal["weights", "propagation"]], list[int]] = {}
+    for name, kind, every, some in _by_layer(record, ticket, data, sub):
         spent = rows.setdefault((name, kind), [0, 0, 0])
-        spent[2] = (spent[2] or 0) + _spent(step, compact)
+        spent[0], spent[1] = spent[0] + every, spent[1] + some
+    for name, kind, step in _counted(list(compact.steps)):
+        rows.setdefault((name, kind), [0, 0, 0])[2] += _spent(step, compact)
     uncounted = [f"{s.name} ({s.why})" for s in compact.steps if isinstance(s, Opaque)]
     return [Layer(name, kind, *numbers) for (name, kind), numbers in rows.items()], uncounted
 

@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 
 from glt.config import Config
 from glt.controlled import control, teaching_of
+from glt.cost import multiply_adds
 from glt.errors import GltWarning, TrainingError
 from glt.inductive import track_of
 from glt.initial import NoSeed
@@ -271,6 +272,7 @@ def _save(run: Run, problem: Problem, level: Level, ticket: Ticket, peak_mb: flo
         **_point(run, problem, level),
         "track": track_of(problem.config, getattr(run.config.strategy, "track", "none") if level.number else "none"),
         **measured(problem, ticket, peak_mb),
+        **multiply_adds(ticket, problem.model(), problem.data),
         "ticket_bytes": path.stat().st_size,
         "ticket_sha256": sha256,
         **provenance(problem.data.x.device),

@@ -7,12 +7,12 @@ import pytest
 import torch
 from test_backbones import BACKBONES, model_of
 from torch.utils.flop_counter import FlopCounterMode
-from torch_geometric.nn import MessagePassing
+from torch_geometric.nn import MessagePassing, PNAConv
 
 import glt
 from glt.compact.graphs import multiply_plainly
 from glt.compact.ops.attend_dots import dots
-from glt.cost import cost
+from glt.cost import cost, multiply_adds
 from glt.problem import Problem
 from glt.registry import build
 from glt.ticket import Ticket
@@ -122,6 +122,32 @@ def seeded(data):
     backbone = build("backbones", {"name": "gcn", "hidden": 16})
     problem = Problem(data, backbone, glt.Recipe(epochs=2), seed=3, config={"backbone": {"name": "gcn", "hidden": 16}})
     return next(iter(build("strategies", "random").tickets(problem, glt.OneShot(graph=0.4, weight=0.8))))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_records_have_the_same_sums(name, data):
+    ticket, model = found(name, data)
+    whole, sparse = cost(ticket, model, data), copy.copy(data)
+    sparse.x = data.x.to_sparse_csr()
+    for graph in (data, sparse):
+        counted = multiply_adds(ticket, model, graph)
+        assert counted == {"macs": whole.total("ticket"), "macs_dense": whole.total("dense")}
+
+
+def test_what_cannot_be_counted_as_a_whole_is_not(data):
+    class Odd(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = PNAConv(20, 4, ["max"], ["identity"], torch.tensor([1, 2, 3]))
+
+        def forward(self, x, edge_index):
+            return self.conv(x, edge_index)
+
+    torch.manual_seed(0)
+    model = Odd()
+    ticket = glt.find(model, data, 0.4, 0.5, strategy="random", recipe=glt.Recipe(epochs=1))
+    assert cost(ticket, model, data).uncounted
+    assert multiply_adds(ticket, model, data) == {}
 
 
 def test_initial_weights_are_made_again(seeded, tmp_path):

@@ -45,7 +45,7 @@ MEASURED = {
         "ticket_bytes",
         "ticket_sha256",
     ),
-    *("search_s", "search_epochs", "peak_mb", "track", "kernel"),
+    *("search_s", "search_epochs", "peak_mb", "track", "kernel", "macs", "macs_dense"),
 }
 VOLATILE = {"search_s", "peak_mb", "commit", "dirty", "device", "threads"}
 
