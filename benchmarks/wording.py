@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from glt.intervals import bootstrap
+from glt.provenance import made_by
 from glt.results import Record
 from glt.summary import Row
 
@@ -47,13 +48,6 @@ def gap(one: Mapping[int, float], other: Mapping[int, float]) -> str:
 
 def provenance(records: Sequence[Record]) -> str:
     """One line: seeds, hardware, versions, commits."""
-
-    def values(key: str) -> str:
-        return ", ".join(sorted({str(r[key]) for r in records if r.get(key) is not None}))
-
     seeds = {r["seed"] for r in records if "seed" in r}
     head = f"{len(seeds)} seeds, mean ± standard deviation; " if seeds else ""
-    return (
-        f"<sub>{head}{values('device')}, {values('threads')} thread(s); glt {values('glt')} at {values('commit')}, "
-        f"torch {values('torch')}, PyG {values('pyg')}, Python {values('python')}.</sub>"
-    )
+    return f"<sub>{head}{made_by(records)}.</sub>"

@@ -158,8 +158,8 @@ def cost(ticket: Ticket, model: nn.Module, data: Data, **options: Any) -> Cost:
 def multiply_adds(ticket: Ticket, model: nn.Module, data: Data) -> dict[str, int]:
     """Multiply-adds of a forward pass of the ticket (``macs``) and of the dense pair (``macs_dense``), by the formula.
 
-    Empty where the model cannot be counted as a whole. The model is written down on a corner of the graph, so this takes
-    no forward pass on all of it.
+    Empty where the model cannot be counted as a whole. The model is written down on a corner of the graph: no forward
+    pass is made on all of it.
 
     Args:
         ticket: its masks count.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import platform
 import subprocess
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import torch
 import torch_geometric
 
 from glt.version import __version__
+
+MOST = 20
+"""Different values of a field that are told."""
 
 
 def versions() -> dict[str, str]:
@@ -49,6 +53,21 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def made_by(records: Iterable[Mapping[str, Any]]) -> str:
+    """Devices, threads, versions and commits that records name, in a line; whatever they hold is shown in short."""
+    found = list(records)
+
+    def values(key: str) -> str:
+        said = sorted({str(record[key])[:60] for record in found if record.get(key) is not None})
+        return ", ".join(said[:MOST]) + (" ..." if len(said) > MOST else "")
+
+    commits = f" at {values('commit')}" if values("commit") else ""
+    return (
+        f"{values('device')}, {values('threads')} thread(s); glt {values('glt')}{commits}, torch {values('torch')}, "
+        f"PyG {values('pyg')}, Python {values('python')}"
+    )
 
 
 def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:

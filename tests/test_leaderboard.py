@@ -13,9 +13,10 @@ from glt.leaderboard.build import build
 from glt.leaderboard.check import measured
 from glt.leaderboard.claims import MANDATORY, claims, wanted
 from glt.leaderboard.entry import CONTROLS, MANIFEST, of_run, read
+from glt.leaderboard.kept import rows_of
 from glt.leaderboard.limits import LIMITS
 from glt.leaderboard.memory import Memory, measurer
-from glt.leaderboard.ranking import Row, one_each, ranked, weak_dense
+from glt.leaderboard.ranking import Board, Row, as_json, one_each, ranked, weak_dense
 from glt.leaderboard.render import at_equal_weights, render, verdict
 from glt.leaderboard.scalars import LOSSES, Scalars
 from glt.registry import names
@@ -100,6 +101,64 @@ def test_every_number_is_the_ticket_s_own(place):
         assert claim.difference == pytest.approx(sum(gaps) / 3)
         assert claim.search > 1 and claim.macs["ticket"]["weights"] < claim.macs["dense"]["weights"]
     assert build([run_of(place)]) == board, "deterministic"
+
+
+def test_a_board_grows_by_what_is_measured_elsewhere(main, place):
+    first, second = run_of(place), run_of(place, "open")
+    main("leaderboard", "build", first, "-q", "-o", "grown")
+    code, out, err = main("leaderboard", "build", second, "-q", "-o", "grown", "--update")
+    assert (code, err) == (0, "") and "closed" in out and "open" in out
+    grown = json.loads(Path("grown/leaderboard.json").read_text())
+    main("leaderboard", "build", first, second, "-q", "-o", "at-once")
+    assert grown == json.loads(Path("at-once/leaderboard.json").read_text())
+    text = Path("grown/LEADERBOARD.md").read_text()
+    assert text == Path("at-once/LEADERBOARD.md").read_text()
+    assert "- trained: cpu: " in text and "- measured: cpu: " in text and "kernel " in text
+    main("leaderboard", "build", second, "-q", "-o", "grown")
+    assert len(json.loads(Path("grown/leaderboard.json").read_text())["rows"]) == 1, "without --update"
+
+
+def test_what_is_measured_anew_takes_the_place_of_the_kept_row(place):
+    row = build([run_of(place)]).rows[0]
+    stale = replace(row, dense=0.1, val=0.0)
+    moved = replace(stale, source="elsewhere")
+    foreign = replace(moved, foreign=True, config_id="another")
+    board = build([run_of(place)], earlier=[stale, moved, foreign])
+    assert [found.source for found in board.rows] == [row.source, "elsewhere"] and board.rows[0].dense == row.dense
+
+
+def test_what_rows_say_of_each_other_is_said_anew(tmp_path, place):
+    better, worse = (replace(build([run_of(place)]).rows[0], val=val, source=str(val)) for val in (0.9, 0.8))
+    both = ranked(one_each([better, replace(worse, config_id="other")]))
+    assert both[0].unranked == "" and "validates better" in both[1].unranked
+    file = tmp_path / "leaderboard.json"
+    file.write_text(as_json(Board(tuple(both), ())))
+    alone = rows_of(file)[1]
+    assert alone.source == "0.8" and alone.unranked == "" and ranked(one_each([alone]))[0].ranks["graph.area"] == 1
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"rows": [{}]}', '{"rows": 3}', '{"rows": [3]}'])
+def test_no_row_of_what_is_no_board_is_kept(main, place, text):
+    Path("leaderboard").mkdir(exist_ok=True)
+    Path("leaderboard/leaderboard.json").write_text(text)
+    code, out, err = main("leaderboard", "build", run_of(place), "-q", "--update")
+    assert (code, out) == (2, "") and "no board whose rows can be kept" in one_line(err)
+    assert Path("leaderboard/leaderboard.json").read_text() == text
+
+
+def test_points_on_different_paths_are_not_compared():
+    path = {k: (1 - 0.95**k, 1 - 0.9**k) for k in (1, 5, 10)}
+    assert rules.path_of(path) == "5 % of edges and 10 % of weights a level"
+    assert (
+        rules.path_of({k: (1 - 0.95**k, 1 - 0.8**k) for k in (1, 5, 10)}) == "5 % of edges and 20 % of weights a level"
+    )
+    assert rules.path_of({k: (1 - 0.95**k, 0.0) for k in (1, 5, 10)}) == "5 % of edges a level"
+    assert rules.path_of({k: (0.0, 1 - 0.8**k) for k in (1, 5, 10)}) == "20 % of weights a level"
+    assert rules.path_of({1: (0.2, 0.5), 2: (0.4, 0.98)}) == "on the usual grid"
+    assert rules.path_of({**path, 3: (0.3, 0.1)}) == ""
+    one = row("a", 0.5, 0.0, path="on the usual grid")
+    other = row("b", 0.6, 0.0, path="5 % of edges a level")
+    assert [r.ranks["graph.area"] for r in ranked([one, other])] == [1, 1] and one.place == other.place
 
 
 def test_multiply_adds_stand_beside_those_of_dense_counted_alike(place):

@@ -26,6 +26,7 @@ def leaderboard() -> None:
 @click.option("--latency", is_flag=True, help="Also time forward passes: 100 after 20 to warm up.")
 @click.option("--run-missing", is_flag=True, help="Train mandatory controls that have no record here.")
 @click.option("--again", is_flag=True, help="Measure every ticket again, those of the last build too.")
+@click.option("--update", is_flag=True, help="Keep the rows of the board in that folder that are not measured now.")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0),
@@ -43,6 +44,7 @@ def build(
     latency: bool,
     run_missing: bool,
     again: bool,
+    update: bool,
     seconds: float,
     threads: int | None,
     as_json: bool,
@@ -51,7 +53,9 @@ def build(
     """Compute the board from runs (default: runs) and entries: every ticket is measured anew.
 
     Writes LEADERBOARD.md and leaderboard.json to the output folder, and keeps what was measured in measured.jsonl, by
-    the digest of each ticket and of the code that measured it. What does not verify is listed with the reason.
+    the digest of each ticket and of the code that measured it. What does not verify is listed with the reason. With
+    --update the board grows: rows of an earlier one whose tickets are not here stay as they were measured, and say by
+    what.
 
     \b
     glt leaderboard build runs entries/*.zip -o benchmarks
@@ -61,6 +65,7 @@ def build(
     from glt.commands import device as machine
     from glt.files import atomic
     from glt.leaderboard.build import build as build_board
+    from glt.leaderboard.kept import rows_of
     from glt.leaderboard.limits import LIMITS
     from glt.leaderboard.ranking import as_json as tree_of
     from glt.leaderboard.render import render
@@ -68,6 +73,7 @@ def build(
 
     machine.use("cpu", threads)
     memory = output / "measured.jsonl"
+    earlier = rows_of(output / "leaderboard.json") if update else []
     if again:
         memory.unlink(missing_ok=True)
     board = build_board(
@@ -77,6 +83,7 @@ def build(
         latency=latency,
         run_missing=run_missing,
         memory=Results(memory),
+        earlier=earlier,
         on_entry=None if quiet else lambda path: click.echo(f"measuring {path}", err=True),
     )
     for name, text in (("LEADERBOARD.md", render(board)), ("leaderboard.json", tree_of(board))):

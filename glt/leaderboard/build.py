@@ -12,6 +12,7 @@ from glt.errors import DataUnavailable, GltError
 from glt.leaderboard import jail
 from glt.leaderboard.entry import is_entry, of_run, runs_under
 from glt.leaderboard.judge import judge
+from glt.leaderboard.kept import others
 from glt.leaderboard.limits import LIMITS, Limits
 from glt.leaderboard.measure import Point
 from glt.leaderboard.memory import Memory
@@ -46,6 +47,7 @@ def build(
     latency: bool = False,
     run_missing: bool = False,
     memory: Results | None = None,
+    earlier: Iterable[Row] = (),
     on_entry: Callable[[Path], None] | None = None,
 ) -> Board:
     """Measure, judge and rank; what goes wrong with one entry leaves the others alone.
@@ -60,6 +62,7 @@ def build(
         run_missing: train mandatory controls that have no record; those of runs are kept beside their tickets,
             and of packed entries all are trained.
         memory: where points that were measured are kept, so that the next build need not measure them again.
+        earlier: rows of another board, kept as they are where nothing here is of their source or experiment.
         on_entry: told of each source as it comes.
 
     Raises:
@@ -91,4 +94,5 @@ def build(
         except Exception as error:  # of records that no test has thought of: the others still get their board
             why = " ".join(str(error).split())[:200]
             rejected.append((str(path), f"it cannot be judged: {type(error).__name__} {why}"))
+    rows += others(earlier, rows, map(str, found))
     return Board(tuple(ranked(one_each(weak_dense(rows)))), tuple(rejected))

@@ -42,7 +42,7 @@ class Claim:
         macs: mean multiply-adds, weights and propagation apart, of ``ticket``, ``dense`` and ``compact``, which
             multiplies by dense kernels and leaves out the zeros of sparse features; ``dense_compact`` is of dense,
             counted as compact is.
-        latency_ms: medians of compact and dense, where they were measured.
+        latency_ms: (median, lower, upper quartile) of compact and dense, means over seeds, where they were measured.
         search: epochs of the search as a multiple of one dense training, as recorded.
         search_s, peak_mb: as recorded.
         mark: whether it beats, ties or loses against ``best``; empty where that cannot be said.
@@ -71,7 +71,7 @@ class Claim:
     difference: float
     bound: float | None
     macs: dict[str, dict[str, float]]
-    latency_ms: dict[str, float]
+    latency_ms: dict[str, tuple[float, float, float]]
     search: float | None
     search_s: float | None
     peak_mb: float | None
@@ -134,7 +134,7 @@ def _claim(
         bound=bound_of(gaps),
         macs=_macs(points, list(dense.values())),
         latency_ms={
-            form: statistics.fmean(p.latency_ms[form][0] for p in points)
+            form: _means(p.latency_ms[form] for p in points)
             for form in ("compact", "dense")
             if all(p.latency_ms for p in points)
         },
@@ -239,6 +239,11 @@ def _mean_macs(points: list[Point]) -> dict[str, dict[str, float]]:
     return {
         form: {kind: statistics.fmean(p.macs[form][kind] for p in points) for kind in kinds} for form in points[0].macs
     }
+
+
+def _means(times: Iterable[tuple[float, float, float]]) -> tuple[float, float, float]:
+    median, low, high = (statistics.fmean(column) for column in zip(*times, strict=True))
+    return median, low, high
 
 
 def _mean(values: list[Any]) -> float | None:

@@ -45,7 +45,7 @@ def row_apart(
 
 def _apart(task: str, path: Path, root: Path | None, limits: Limits, **more: Any) -> dict[str, Any]:
     about = {"task": task, "path": str(path), "root": None if root is None else str(root), "limits": asdict(limits)}
-    asked = json.dumps({**about, "more": more})
+    asked = json.dumps({**about, "threads": _threads(), "more": more})
     command = [sys.executable, "-m", "glt.leaderboard.jail"]
     try:
         with tempfile.TemporaryDirectory(prefix="glt-apart-") as made:  # ours: what is ended cannot clean up
@@ -74,6 +74,11 @@ def _apart(task: str, path: Path, root: Path | None, limits: Limits, **more: Any
         error.exit_code = said["exit_code"]
         raise error
     return said
+
+
+def _threads() -> int | None:
+    """CPU threads of this process, so that times are the same ones there; None where it has not begun to compute."""
+    return sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
 
 
 def report(path: Path, root: Path | None, limits: Limits) -> dict[str, Any]:
@@ -137,6 +142,10 @@ def main() -> None:
     limits = Limits(**asked["limits"])
     _bound_memory(limits)
     try:
+        if asked["threads"]:
+            import torch
+
+            torch.set_num_threads(asked["threads"])
         said = TASKS[asked["task"]](Path(asked["path"]), asked["root"] and Path(asked["root"]), limits, **asked["more"])
     except GltError as error:
         said = {"error": " ".join(str(error).split()), "exit_code": error.exit_code}

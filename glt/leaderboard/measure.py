@@ -22,6 +22,7 @@ from glt.errors import GltError
 from glt.evaluate import metric_named
 from glt.forward import Forward
 from glt.inductive import judged_on
+from glt.kernels import recording
 from glt.leaderboard.entry import sha256_of
 from glt.leaderboard.limits import NotVerified
 from glt.leaderboard.setting import Header, Setting
@@ -57,6 +58,7 @@ class Point:
         weights_id: digest of the trained weights: two seeds cannot have the same.
         macs: multiply-adds of ticket and dense, weights and propagation apart; if they were asked for.
         latency_ms: (median, first quartile, third quartile) of the compact and of the dense model; likewise.
+        kernel: of the compact model's sparse products.
     """
 
     seed: int
@@ -79,6 +81,7 @@ class Point:
     weights_id: str
     macs: dict[str, dict[str, int]] = field(default_factory=dict)
     latency_ms: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    kernel: str = ""
 
     def tree(self) -> dict[str, Any]:
         """As JSON."""
@@ -117,7 +120,8 @@ def measure(header: Header, setting: Setting, costs: bool = False, latency: bool
     chunk = setting.config.train.eval_chunk
     logits = Forward(model, sub, chunk=chunk).evaluate()
     small = compact(model, sub, storage="dense", reorder=False)
-    found = small()
+    with recording() as kernels:
+        found = small()
     apart = difference(found, logits)
     if not apart <= MOST_DIFFERENCE:
         raise NotVerified(
@@ -156,6 +160,7 @@ def measure(header: Header, setting: Setting, costs: bool = False, latency: bool
         weights_id=_digest(ticket.trained),
         macs=_macs(ticket, setting, data) if costs else {},
         latency_ms=_latencies(small, setting) if latency else {},
+        kernel="+".join(sorted(kernels)),
     )
     hold(ticket.metrics, {**point.tree(), "weight_sparsity": ticket.weight_sparsity}, data, name)
     return point

@@ -33,6 +33,9 @@ class Row:
         dataset: with its options; backbone, method: likewise, the method without its distillation.
         split, metric: of the dataset.
         config_id: of the experiment.
+        path: on which path or grid its points are; see :func:`glt.leaderboard.rules.path_of`.
+        trained_by: what its records say of versions, commits and hardware, as they say it.
+        measured_by: the same of who computed this row.
         seeds: how many.
         val: mean validation metric over all levels, by which one of several configurations is chosen.
         dense: mean test metric of the dense model; dense_spread: its standard deviation.
@@ -62,6 +65,9 @@ class Row:
     scalars: dict[str, Scalars]
     claims: tuple[Claim, ...]
     verdicts: tuple[Verdict, ...]
+    path: str = ""
+    trained_by: str = ""
+    measured_by: str = ""
     ranks: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -72,6 +78,11 @@ class Row:
     @property
     def group(self) -> tuple[str, ...]:
         """Entries are compared within this."""
+        return *self.place, self.path
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """What its dense model depends on, and the track."""
         return self.track, self.dataset, self.split, self.metric, self.backbone
 
 
@@ -107,14 +118,14 @@ def weak_dense(rows: Iterable[Row]) -> list[Row]:
         spread = max(usual.dense_spread, LEAST_SPREAD)
         if usual.dense - row.dense > 2 * spread * (1 / row.seeds + 1 / usual.seeds) ** 0.5:
             why = f"its dense model ({row.dense:.1%}) is clearly weaker than that of {usual.name} ({usual.dense:.1%})"
-            row = replace(row, verdicts=(*row.verdicts, Verdict("dense", "unranked", why)))
+            row = replace(row, verdicts=(*row.verdicts, Verdict("dense", "unranked", why, beside=True)))
         made.append(row)
     return made
 
 
 def _same_dense(row: Row) -> tuple[Any, ...]:
     """Dense models of one dataset, split, metric and backbone; a teacher does not touch them."""
-    return row.track == TRACK, *row.group[1:]
+    return row.track == TRACK, *row.place[1:]
 
 
 def one_each(rows: Iterable[Row]) -> list[Row]:
@@ -135,7 +146,7 @@ def one_each(rows: Iterable[Row]) -> list[Row]:
             if row.source != best.source:
                 better = f"another configuration, {best.config_id}, validates better"
                 why = f"the same experiment as {best.source}" if row.config_id == best.config_id else better
-                said = (*row.verdicts, Verdict("selection", "unranked", why))
+                said = (*row.verdicts, Verdict("selection", "unranked", why, beside=True))
                 made.append(replace(row, n_configs=tried, verdicts=said))
             else:
                 made.append(replace(row, n_configs=tried))

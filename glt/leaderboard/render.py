@@ -37,8 +37,9 @@ def render(board: Board) -> str:
         if not rows:
             parts.append("No entry.")
         for group, same in groupby(rows, key=lambda row: row.group):
-            _, dataset, split, metric, backbone = group
-            parts.append(f"### {_text(dataset)}, {_text(backbone)} ({_text(split)} split, {metric.replace('_', '-')})")
+            _, dataset, split, metric, backbone, path = group
+            where = ", ".join(filter(None, (f"{_text(split)} split", metric.replace("_", "-"), path)))
+            parts.append(f"### {_text(dataset)}, {_text(backbone)} ({where})")
             parts += _group(list(same))
     parts.append("## Rejected")
     if board.rejected:
@@ -84,6 +85,8 @@ def _remarks(row: Row) -> str:
         f"- {v.rule}: {_text(v.reason)}" + (" (**not ranked**)" if v.status == "unranked" else "") for v in row.verdicts
     ]
     lines.append(f"- experiment {row.config_id}" + (f", by {_text(row.author)}" if row.author else ""))
+    made = (("trained", row.trained_by), ("measured", row.measured_by))
+    lines += [f"- {what}: {_text(who)}" for what, who in made if who]
     if row.foreign and any(claim.as_recorded for claim in row.claims):
         lines.append("- its controls are *as recorded* by its author, and give no mark")
     return "\n".join(lines)
@@ -136,8 +139,12 @@ def _claim(claim: Claim, timed: bool) -> list[str]:
         "" if claim.search is None else f"{claim.search:.1f} x",
     ]
     if timed:
-        cells += [f"{claim.latency_ms['compact']:.2f}", f"{claim.latency_ms['dense']:.2f}"]
+        cells += [_time(*claim.latency_ms[form]) for form in ("compact", "dense")]
     return cells
+
+
+def _time(median: float, low: float, high: float) -> str:
+    return f"{median:.2f} ({low:.2f} to {high:.2f})"
 
 
 def verdict(claim: Claim) -> str:

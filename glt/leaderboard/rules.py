@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import product
+from statistics import fmean
 from typing import Any, Literal
 
 from glt.inductive import TRACK
@@ -23,11 +25,15 @@ NEAR = 0.005
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a rule says: ``noted`` is shown, ``unranked`` is shown without a rank, ``rejected`` is out."""
+    """What a rule says: ``noted`` is shown, ``unranked`` is shown without a rank, ``rejected`` is out.
+
+    ``beside``: it is about the rows beside this one, and said anew for every board.
+    """
 
     rule: str
     status: Status
     reason: str
+    beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,14 @@ class Measured:
         for point in self.points:
             found[point.level][point.seed] = point
         return {level: dict(sorted(found[level].items())) for level in sorted(found)}
+
+    def pairs(self) -> dict[int, tuple[float, float]]:
+        """(graph sparsity, weight sparsity) of each level but dense, means over seeds."""
+        return {
+            level: (fmean(p.graph_sparsity for p in of.values()), fmean(p.weight_sparsity for p in of.values()))
+            for level, of in self.levels().items()
+            if level
+        }
 
     @property
     def seeds(self) -> list[int]:
@@ -140,27 +154,35 @@ def dense(m: Measured) -> Verdict:
 
 def points(m: Measured) -> Verdict:
     """6: at least five operating points, on a usual path or grid."""
-    levels = {level: list(points.values()) for level, points in m.levels().items() if level}
-    if len(levels) < LEAST_POINTS:
-        return Verdict("points", "unranked", f"{len(levels)} operating points, at least {LEAST_POINTS} are needed")
-    pairs = {
-        level: (sum(p.graph_sparsity for p in of) / len(of), sum(p.weight_sparsity for p in of) / len(of))
-        for level, of in levels.items()
-    }
-    if all(_on_path(level, *pair) for level, pair in pairs.items()):
-        return Verdict("points", "ok", f"{len(pairs)} operating points on the usual path")
-    if all(_near(graph, GRAPH_GRID) and _near(weight, WEIGHT_GRID) for graph, weight in pairs.values()):
-        return Verdict("points", "ok", f"{len(pairs)} operating points on the usual grid")
-    odd = next(level for level, pair in pairs.items() if not _on_path(level, *pair))
+    pairs = m.pairs()
+    if len(pairs) < LEAST_POINTS:
+        return Verdict("points", "unranked", f"{len(pairs)} operating points, at least {LEAST_POINTS} are needed")
+    if path := path_of(pairs):
+        return Verdict("points", "ok", f"{len(pairs)} operating points, {path}")
+    odd = next((level for level, pair in pairs.items() if not path_of({level: pair})), min(pairs))
     graph, weight = pairs[odd]
     return Verdict("points", "unranked", f"level {odd} ({graph:.1%}, {weight:.1%}) is on no usual path or grid")
 
 
-def _on_path(level: int, graph: float, weight: float) -> bool:
-    """On the path, or with one of its two sparsities left at 0."""
-    graphs = [0.0, *(1 - (1 - rate) ** level for rate in GRAPH_RATES)]
-    weights = [0.0, *(1 - (1 - rate) ** level for rate in WEIGHT_RATES)]
-    return _near(graph, graphs) and _near(weight, weights) and max(graph, weight) > NEAR
+def path_of(pairs: Mapping[int, tuple[float, float]]) -> str:
+    """The usual path or grid that all operating points are on, ``5 % of edges and 10 % of weights a level``; or ``""``.
+
+    What is on different ones is not compared: at the same sparsity of the graph, that of the weights is another.
+
+    Args:
+        pairs: (graph sparsity, weight sparsity) by level.
+    """
+    for edges, weights in product((*GRAPH_RATES, 0.0), (*WEIGHT_RATES, 0.0)):
+        if edges or weights:
+            path = {level: (1 - (1 - edges) ** level, 1 - (1 - weights) ** level) for level in pairs}
+            if all(
+                _near(one, [wanted]) for level in pairs for one, wanted in zip(pairs[level], path[level], strict=True)
+            ):
+                taken = [f"{rate:.0%} of {what}" for rate, what in ((edges, "edges"), (weights, "weights")) if rate]
+                return f"{' and '.join(taken)} a level".replace("%", " %")
+    if all(_near(graph, GRAPH_GRID) and _near(weight, WEIGHT_GRID) for graph, weight in pairs.values()):
+        return "on the usual grid"
+    return ""
 
 
 def _near(value: float, wanted: Any) -> bool:
