@@ -16,6 +16,7 @@ from glt.tables import markdown
 
 FILE = Path(__file__).resolve().parent / "leaderboard.json"
 TRACK = "held-out"
+PATH = "5 % of edges and 10 % of weights a level"
 NAMES = {
     "teddy": "TEDDY",
     "teddy (scorer degree)": "TEDDY, 1/d edges",
@@ -35,11 +36,11 @@ Row = dict[str, Any]
 
 
 def rows(file: Path = FILE) -> dict[tuple[str, str], dict[str, Row]]:
-    """Ranked rows of the track, by (dataset, backbone) and name; empty where there is no board yet."""
+    """Ranked rows of track and path, by (dataset, backbone) and name; empty where there is no board yet."""
     found: dict[tuple[str, str], dict[str, Row]] = {}
     if file.exists():
         for row in json.loads(file.read_text(encoding="utf-8"))["rows"]:
-            if row["track"] == TRACK and row["ranks"]:
+            if row["track"] == TRACK and row["ranks"] and row.get("path") in ("", PATH, None):
                 found.setdefault((row["dataset"], row["backbone"]), {})[called(row["method"])] = row
     return found
 
@@ -53,7 +54,7 @@ def called(method: str) -> str:
 def ranking(places: dict[tuple[str, str], dict[str, Row]]) -> str:
     """Rank by area under accuracy over graph sparsity, S_1 of the graph, and how points do against controls."""
     if not places:
-        return "Not yet measured: `glt sweep configs/board-cora.yaml && glt leaderboard build runs -o benchmarks`."
+        return "Not yet measured: `make bench-board`."
     header = ["", *(place_of(*place) for place in places), "mean rank", "as sparse", "narrower dense"]
     lines = []
     for name in dict.fromkeys(name for found in places.values() for name in found):
@@ -67,6 +68,16 @@ def ranking(places: dict[tuple[str, str], dict[str, Row]]) -> str:
     dense = [f"{100 * next(iter(found.values()))['dense']:.1f}" for found in places.values()]
     said = [["*dense, test %*", *dense, "", "", ""]]
     return markdown(header, [*(line for *_, line in lines), *said]) + "\n\n" + _below(places)
+
+
+def counts(places: dict[tuple[str, str], dict[str, Row]]) -> str:
+    """How the operating points of all methods do against their controls, in a sentence."""
+    rows = [row for found in places.values() for row in found.values()]
+    points, sparse, narrow = sum(len(row["claims"]) for row in rows), _marks(rows, "mark"), _marks(rows, "narrow_mark")
+    return (
+        f"All methods together, {points} operating points: {sparse} beat / tie with / lose to the best control that is "
+        f"as sparse, {narrow} a narrower dense network."
+    )
 
 
 def place_of(dataset: str, backbone: str) -> str:
@@ -95,7 +106,9 @@ def _below(places: dict[tuple[str, str], dict[str, Row]]) -> str:
     lacking = {place_of(*place): sorted(names - set(found)) for place, found in places.items()}
     absent = [f"{place}: {', '.join(names)}" for place, names in lacking.items() if names]
     missing = f" Not there: {'; '.join(absent)}." if absent else ""
-    return f"<sub>{' and '.join(map(str, seeds))} seeds, five levels.{missing}</sub>"
+    made = sorted({row.get("trained_by") or "" for found in places.values() for row in found.values()} - {""})
+    by = f" Trained on {'; and on '.join(made)}." if made else ""
+    return f"<sub>{' and '.join(map(str, seeds))} seeds, five levels.{missing}{by}</sub>"
 
 
 def plot(path: Path, places: dict[tuple[str, str], dict[str, Row]]) -> bool:

@@ -220,6 +220,7 @@ COMPARISONS: dict[str, Callable[[Found], str]] = {
     "searches": compared.searches,
     "granularities": granularities,
     "board": lambda _: board.ranking(board.rows()),
+    "board-counts": lambda _: board.counts(board.rows()),
     "tradeoff": lambda found: tradeoff(found, records_of("latency.jsonl"), f"benchmarks/results/{LATENCY}"),
 }
 DETAILS: dict[str, Callable[[Found], str]] = {

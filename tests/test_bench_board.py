@@ -39,7 +39,7 @@ ROWS = (
 
 def test_without_a_board_the_table_says_how_to_make_one(tmp_path):
     assert board.rows(tmp_path / "none.json") == {}
-    assert board.ranking({}).startswith("Not yet measured: `glt sweep configs/board-cora.yaml")
+    assert board.ranking({}).startswith("Not yet measured: `make bench-board`")
 
 
 def test_the_ranking_by_hand(tmp_path):
@@ -51,6 +51,20 @@ def test_the_ranking_by_hand(tmp_path):
     assert cells(text, "TEDDY, 1/d edges")[1] == "3"
     assert "Cora, GCN-64" in text and "Cora, GIN-64" in text
     assert "3 seeds, five levels. Not there: Cora, GIN-64: TEDDY, 1/d edges, UGS." in text
+
+
+def test_wins_and_losses_are_counted(tmp_path):
+    assert board.counts(places(tmp_path, *ROWS)) == (
+        "All methods together, 8 operating points: 1 / 4 / 2 beat / tie with / lose to the best control that is as "
+        "sparse, 0 / 0 / 8 a narrower dense network."
+    )
+
+
+def test_rows_of_another_path_stay_out(tmp_path):
+    other = {**row("imp", 1, 0.9, ["beats"]), "path": "5 % of edges and 20 % of weights a level"}
+    same = {**row("imp", 1, 0.9, ["beats"]), "path": board.PATH, "trained_by": "cpu: X, 1 thread(s); glt 1 at abc"}
+    assert board.rows(tmp_path / "none.json") == places(tmp_path, other) == {}
+    assert "Trained on cpu: X, 1 thread(s); glt 1 at abc." in board.ranking(places(tmp_path, other, same))
 
 
 def test_an_unknown_option_keeps_its_label():
