@@ -35,19 +35,26 @@ class WidthMatched:
 def narrowed(backbone: Any, most: int, problem: Problem, biases: bool = False) -> Any:
     """``backbone`` with the largest ``hidden`` at which it has at most ``most`` prunable weights, no wider than it is.
 
-    Attention heads share the hidden units, so ``hidden`` stays a multiple of ``heads``.
+    Attention heads share the hidden units, so ``hidden`` stays a multiple of ``heads``. Where not even one unit a head
+    fits there are half as many heads, or a quarter, and so on.
+
+    Raises:
+        GltError: it has no width, or no network fits.
     """
     if not hasattr(backbone, "hidden"):
         raise GltError("the width of this model is not known: only a backbone with an option 'hidden' is made narrower")
-    step = getattr(backbone, "heads", 1)
 
-    def weights(units: int) -> int:
+    def weights(candidate: Any) -> int:
         with torch.random.fork_rng([]):
-            model = replace(backbone, hidden=units)(problem.data.x.size(1), problem.num_classes)
+            model = candidate(problem.data.x.size(1), problem.num_classes)
         return sum(p.numel() for p in prunable_weights(model, biases).values())
 
-    widths = range(step, backbone.hidden + 1, step)
-    fitting = bisect_right(widths, most, key=weights)
-    if not fitting:
-        raise GltError(f"no network fits: the narrowest has {weights(step)} weights, the ticket {most}")
-    return replace(backbone, hidden=widths[fitting - 1])
+    heads = getattr(backbone, "heads", 1)
+    while True:
+        fewer = replace(backbone, hidden=heads, heads=heads) if hasattr(backbone, "heads") else backbone
+        candidates = [replace(fewer, hidden=units) for units in range(heads, backbone.hidden + 1, heads)]
+        if fitting := bisect_right(candidates, most, key=weights):
+            return candidates[fitting - 1]
+        if heads == 1:
+            raise GltError(f"no network fits: the narrowest has {weights(candidates[0])} weights, the ticket {most}")
+        heads //= 2

@@ -15,6 +15,7 @@ from glt.controls.reinitialised import initialised_anew
 from glt.controls.width_matched import narrowed
 from glt.errors import GltError
 from glt.find import find
+from glt.problem import Problem
 from glt.registry import build, names
 from glt.strategies.base import Taught
 from glt.ticket import Ticket
@@ -278,16 +279,28 @@ def test_the_narrow_network_is_the_widest_that_fits(most, kind, options, data, t
     problem = problem_of(ticket, data, backbone(), QUICK)
     wide = backbone(kind, **options)
 
-    def weights(hidden):
-        model = replace(wide, hidden=hidden)(30, 3)
+    def weights(hidden, **heads):
+        model = replace(wide, hidden=hidden, **heads)(30, 3)
         return sum(p.numel() for p in prunable_weights(model).values())
 
     fitting = [h for h in range(1, 17) if h % options.get("heads", 1) == 0 and weights(h) <= most]
+    if not fitting and options and weights(1, heads=1) <= most:
+        wide, fitting = replace(wide, heads=1), [1]
     if not fitting:
         with pytest.raises(GltError, match=f"the ticket {most}"):
             narrowed(wide, most, problem)
         return
     assert narrowed(wide, most, problem) == replace(wide, hidden=max(fitting))
+
+
+def test_fewer_heads_where_no_unit_for_each_fits(data):
+    wide = build("backbones", {"name": "gat", "hidden": 16, "heads": 4})
+    problem = Problem(data, wide, QUICK)  # a unit has 30 weights from the features, 3 to the classes
+    assert narrowed(wide, 4 * 33, problem) == replace(wide, hidden=4)
+    assert narrowed(wide, 4 * 33 - 1, problem) == replace(wide, hidden=2, heads=2)
+    assert narrowed(wide, 2 * 33 - 1, problem) == replace(wide, hidden=1, heads=1)
+    with pytest.raises(GltError, match="the narrowest has 33 weights, the ticket 32"):
+        narrowed(wide, 32, problem)
 
 
 def test_width_matched_has_all_edges_and_all_of_its_weights(data, ticket):
