@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice, takewhile
 from pathlib import Path
@@ -17,13 +16,14 @@ from glt.cost import multiply_adds
 from glt.errors import GltWarning, TrainingError
 from glt.inductive import track_of
 from glt.initial import NoSeed
+from glt.layout import Run
 from glt.measured import measured
 from glt.memory import Peak, larger
 from glt.problem import Problem
 from glt.provenance import provenance
-from glt.results import Record, Results
+from glt.results import Record
 from glt.schedules.level import Level
-from glt.shared import Shared, restored
+from glt.shared import restored
 from glt.strategies.base import LevelByLevel
 from glt.subject import Subject
 from glt.ticket import Ticket
@@ -31,40 +31,6 @@ from glt.training import Training, at_once, train_together
 
 OnPoint = Callable[[int, str, int, float], None]
 """Called with (seed, phase, epoch, validation metric)."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """Where one config's results live.
-
-    Attributes:
-        config: the experiment.
-        results: its JSONL file.
-        folder: its ticket files, ``<folder>/seed0/level05.safetensors``.
-        shared: where dense trainings, scores and controls are that other experiments need too, if any do.
-        n_configs: how many configurations of its method, backbone and dataset are tried; recorded where it is known.
-    """
-
-    config: Config
-    results: Results
-    folder: Path
-    shared: Shared | None = None
-    n_configs: int | None = None
-
-    @classmethod
-    def under(cls, config: Config, out: Path) -> Run:
-        """The usual layout: ``<out>/<name>/results.jsonl`` and ``<out>/<name>/<id>/``."""
-        return cls(config, Results(out / config.name / "results.jsonl"), out / config.name / config.id)
-
-    def path(self, seed: int, level: int) -> Path:
-        """The ticket file of a point."""
-        return self.folder / f"seed{seed}" / f"level{level:02d}.safetensors"
-
-    def records(self, seed: int) -> dict[int, Record]:
-        """By level, the finished records of a seed's points whose tickets are still there; one look at the results."""
-        found = self.results.finished(config_id=self.config.id, seed=seed, control=None)
-        latest = {record["level"]: record for record in found}
-        return {level: record for level, record in latest.items() if self.path(seed, level).exists()}
 
 
 def run(
@@ -102,8 +68,8 @@ def run(
         return
     for seed in config.seeds:
         done = _done(run, seed, levels)
-        if all(done.values()) and not config.controls:
-            yield from (record for record in done.values() if record)
+        if there := _complete(run, seed, done):
+            yield from there
             continue
         problem = _problem(run, data, levels, seed, on_epoch)
         try:
@@ -134,6 +100,15 @@ def _done(run: Run, seed: int, levels: list[Level]) -> dict[int, Record | None]:
     return {number: there.get(number) for number in (0, *(level.number for level in levels))}
 
 
+def _complete(run: Run, seed: int, done: dict[int, Record | None]) -> list[Record]:
+    """The records of a seed of which nothing is left to do, else none; a checkpoint that a kill spared goes then."""
+    there = [record for record in done.values() if record]
+    if run.config.controls or len(there) < len(done):
+        return []
+    run.checkpoint(seed).clear()
+    return there
+
+
 def _problem(run: Run, data: Data, levels: list[Level], seed: int, on_epoch: OnPoint | None) -> Problem:
     """One seed's problem; its levels are checked."""
     config, watch = run.config, partial(on_epoch, seed) if on_epoch else None
@@ -153,8 +128,8 @@ def _together(
     open_: list[tuple[Problem, dict[int, Record | None]]] = []
     for seed in seeds:
         done = _done(run, seed, levels)
-        if all(done.values()) and not run.config.controls:
-            yield from (record for record in done.values() if record)
+        if there := _complete(run, seed, done):
+            yield from there
         else:
             open_.append((_problem(run, data, levels, seed, on_epoch), done))
     yield from _trained(run, (Training.dense(problem) for problem, done in open_ if not done[0]), most)
@@ -227,28 +202,41 @@ def _levels(run: Run, problem: Problem, levels: list[Level], done: dict[int, Rec
 
 
 def _path(run: Run, problem: Problem, levels: list[Level], done: dict[int, Record | None]) -> Iterator[Record]:
-    """The same for levels that are reached one through the other: from the last one before the first that is missing.
+    """The same for levels that are reached one through the other: from the last round before the first that is missing.
 
     A search that fails leaves no way to the levels after it: they fail with it.
     """
     finished = list(takewhile(lambda level: done[level.number], levels))
     yield from (record for level in finished if (record := done[level.number]))
-    start = None
-    so_far: float | None = 0.0  # peak memory of the rounds
-    if finished:
-        start = Ticket.load(run.path(problem.seed, finished[-1].number))
-        start.seconds = done[finished[-1].number]["search_s"]  # type: ignore[index]
-        so_far = done[finished[-1].number].get("peak_mb")  # type: ignore[union-attr]
+    left, checkpoint = levels[len(finished) :], run.checkpoint(problem.seed)
+    if not left:
+        checkpoint.clear()
+        return
+    start, so_far = checkpoint.read(problem, finished, left) or _last(run, problem.seed, finished, done)
+    problem.on_round = lambda ticket: checkpoint.write(ticket, larger(so_far, peak.mb()))
     tickets = run.config.strategy.tickets(problem, levels, start)
-    for i, level in enumerate(levels[len(finished) :], start=len(finished)):
+    for i, level in enumerate(left):
         peak = Peak(problem.data.x.device)
         try:
             ticket = next(tickets)
         except TrainingError as error:
-            yield from (_failed(run, problem, lost, error) for lost in levels[i:] if not done[lost.number])
+            yield from (_failed(run, problem, lost, error) for lost in left[i:] if not done[lost.number])
             return
         so_far = larger(so_far, peak.mb())
-        yield done[level.number] or _save(run, problem, level, ticket, so_far)
+        record = done[level.number] or _save(run, problem, level, ticket, so_far)
+        checkpoint.clear()
+        yield record
+
+
+def _last(
+    run: Run, seed: int, finished: list[Level], done: dict[int, Record | None]
+) -> tuple[Ticket | None, float | None]:
+    """The ticket of the last level that is there, and the peak memory up to it."""
+    if not finished or not (record := done[finished[-1].number]):
+        return None, 0.0
+    ticket = Ticket.load(run.path(seed, finished[-1].number))
+    ticket.seconds = record["search_s"]
+    return ticket, record.get("peak_mb")
 
 
 def _controls(run: Run, problem: Problem, levels: list[Level]) -> Iterator[Record]:

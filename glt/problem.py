@@ -19,6 +19,7 @@ from glt.edges import PrunableEdges
 from glt.errors import GltError
 from glt.evaluate import metric_named
 from glt.forward import Forward
+from glt.fresh import fresh
 from glt.frozen import fit_frozen
 from glt.inductive import arrived, scorer_of, without_test_nodes
 from glt.losses import Loss
@@ -27,9 +28,12 @@ from glt.registry import spec_of
 from glt.schedules.level import Level
 from glt.select import keep_count
 from glt.sparsify import remove_arcs, weigh_arcs
-from glt.tasks import default_metric, is_multilabel
+from glt.tasks import default_metric
 from glt.ticket import Ticket
 from glt.train import Constrain, FitResult, Recipe, Stop, fit
+
+SCORES = ("val", "test", "epoch", "last_val", "last_test")
+"""What a ticket's metrics say of its training, as of :class:`~glt.train.FitResult`."""
 
 
 class Cost(Protocol):
@@ -45,6 +49,8 @@ class Cost(Protocol):
 
 
 OnEpoch = Callable[[str, int, float], None]
+OnRound = Callable[[Ticket], None]
+"""Called with the ticket of a round that an iterative search can go on from, as its ``start``."""
 Remembered = Callable[[Any, Callable[[], Tensor]], Tensor]
 """Called with (what defines a tensor, how to make it); gives the tensor, made now or before."""
 
@@ -67,6 +73,8 @@ class Problem:
     Attributes:
         data: the graph that everything is searched and trained on: without the test nodes if the recipe is inductive.
         whole: with them.
+        on_round: where an iterative strategy hands the ticket of every round that is not asked for, and of a level that
+            still has to be trained; by default nobody listens.
 
     Raises:
         GltError: the data is not fit for a search, or the model cannot be called on it.
@@ -99,35 +107,12 @@ class Problem:
         self.on_epoch = on_epoch
         self.edges = PrunableEdges.of(self.data.edge_index, self.data.num_nodes, undirected)
         self.undirected = undirected
-        self._model = self._initialised(model)
+        self._model = fresh(model, self.data, seed, self.logits)
         self._soft_masked: set[bool] = set()
         self.remembered: Remembered = lambda _, make: make()
+        self.on_round: OnRound = lambda _: None
         self._early: dict[int, tuple[dict[str, Tensor], list[Cost]]] = {}
         self.initial = {k: v.detach().clone() for k, v in self._model.state_dict().items()}
-
-    def _initialised(self, model: nn.Module | Callable[[int, int], nn.Module]) -> nn.Module:
-        """A model with weights, moved to the data, that can be called on it."""
-        devices = [self.data.x.device] if self.data.x.is_cuda else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(self.seed)
-            model = _copied(model) if isinstance(model, nn.Module) else model(self.data.x.size(1), self.num_classes)
-            model = model.to(self.data.x.device)
-            try:
-                logits = self.logits(model, self.data)
-            except GltError:
-                raise
-            except (RuntimeError, TypeError, ValueError, IndexError) as error:
-                reason = " ".join(str(error).split())
-                raise GltError(f"{type(model).__name__} cannot be called as model(x, edge_index): {reason}") from None
-        if not isinstance(logits, Tensor) or logits.dim() != 2 or logits.size(0) != self.data.num_nodes:
-            shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise GltError(f"the model must give logits [{self.data.num_nodes}, classes], got {shape}")
-        if logits.size(1) < self.num_classes:
-            raise GltError(f"the model gives {logits.size(1)} classes, the labels have {self.num_classes}")
-        if is_multilabel(self.data.y) and logits.size(1) != self.num_classes:
-            raise GltError(f"the model gives {logits.size(1)} logits, the labels are of {self.num_classes} tasks")
-        _copied(model)
-        return model
 
     @property
     def num_classes(self) -> int:
@@ -269,7 +254,7 @@ class Problem:
         level: Level,
         keep: Tensor,
         masks: Masks,
-        result: FitResult,
+        result: FitResult | None,
         spent: Sequence[Cost] = (),
         initial: Mapping[str, Tensor] | None = None,
         edge_weights: Tensor | None = None,
@@ -281,13 +266,15 @@ class Problem:
             level: the level that was asked for.
             keep: bool [edges].
             masks: bool mask by parameter name; the result's weights are zero outside.
-            result: the training whose score the ticket carries.
+            result: the training whose score the ticket carries; None: it is still to be trained, and has no score.
             spent: the other trainings that were needed to find it.
             initial: the state it is rewound to (default: the initial weights).
             edge_weights: float [edges], as of :meth:`subgraph`.
             scorer: as of :meth:`tested`.
         """
-        self._test(result, keep, edge_weights, scorer)
+        if result is not None:
+            self._test(result, keep, edge_weights, scorer)
+        costs = spent if result is None else (result, *spent)
         ticket = Ticket(
             edge_keep=keep.cpu(),
             weight_masks={k: v.cpu() for k, v in masks.items()},
@@ -296,22 +283,20 @@ class Problem:
             undirected=self.undirected,
             edge_weights=None if edge_weights is None else edge_weights.cpu(),
             config={**self.config, "seed": self.seed, "level": level.number},
-            trained={k: v.cpu() for k, v in result.state.items()},
-            seconds=sum(r.seconds for r in (result, *spent)),
+            trained=None if result is None else {k: v.cpu() for k, v in result.state.items()},
+            seconds=sum(cost.seconds for cost in costs),
         )
-        if result.kernels:
-            ticket.versions["kernel"] = result.kernels
         ticket.metrics = {
             "metric": self.metric,
-            "val": result.val,
-            "test": result.test,
-            "epoch": result.epoch,
-            "last_val": result.last_val,
-            "last_test": result.last_test,
+            **({} if result is None else {name: getattr(result, name) for name in SCORES}),
             "graph_sparsity": ticket.graph_sparsity,
             "weight_sparsity": ticket.weight_sparsity,
-            "search_epochs": sum(r.epochs for r in (result, *spent)),
+            "search_epochs": sum(cost.epochs for cost in costs),
         }
+        if result is None:
+            return ticket
+        if result.kernels:
+            ticket.versions["kernel"] = result.kernels
         if result.together != 1:
             ticket.metrics["together"] = result.together
         if result.live:
@@ -323,16 +308,3 @@ class Problem:
     def dense_ticket(self, biases: bool = False) -> Ticket:
         """The dense pair as a ticket of level 0: every edge, every weight (``biases`` as of :meth:`masks`)."""
         return self.ticket(Level(0, 0.0, 0.0), *self.masks(biases=biases), self.dense)
-
-
-def _copied(model: nn.Module) -> nn.Module:
-    """A copy, through which the model's own state has gone once: every training starts so."""
-    try:
-        copied = copy.deepcopy(model)
-        copied.load_state_dict(model.state_dict())
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise GltError(
-            f"{type(model).__name__} cannot be copied and set to its own state_dict, as every training starts: {reason}"
-        ) from None
-    return copied

@@ -61,8 +61,8 @@ def run(
 ) -> None:
     """Find tickets: from a CONFIG file, from options, or from both (options win).
 
-    Every finished seed and level is kept: an interrupted run goes on where it stopped when the same command
-    is given again.
+    Every finished seed and level is kept, and of a strategy that goes in rounds every round: an interrupted run
+    goes on where it stopped when the same command is given again.
 
     \b
     glt run configs/demo.yaml

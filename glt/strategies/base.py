@@ -31,8 +31,9 @@ class Strategy(Protocol):
     """How tickets are found.
 
     ``iterative``: a level is reached through the ones before it. Such a strategy is given all levels of a run, in
-    ascending order, and as ``start`` the ticket of the last one that is done; it yields those after it. Any other
-    strategy finds each level by itself and is given those that are wanted.
+    ascending order, and as ``start`` the ticket of the last one that is done, or one that it gave ``problem.on_round``
+    since; it yields the levels after it, to the same bits. Any other strategy finds each level by itself and is given
+    those that are wanted.
     """
 
     iterative: ClassVar[bool]

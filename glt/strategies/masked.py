@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
+from torch import Tensor
 
-from glt.constraints import largest_weights
+from glt.constraints import Masks, largest_weights
 from glt.granularities.base import Granularity
 from glt.losses import Loss
 from glt.masks import SoftMasked
@@ -19,8 +20,10 @@ from glt.select import keep_top_drawn
 from glt.strategies.base import Taught
 from glt.strategies.rounds import Spent, rounds
 from glt.ticket import Ticket
-from glt.train import Constrain
+from glt.train import Constrain, FitResult
 
+SAID = ("rounds", "mask_epoch", "mask_val", "mask_last_val")
+"""What a ticket's metrics say of the rounds and of the last one's masks."""
 ROUNDS = 1 << 16
 """More than any search has: seeds of the masks' noise do not meet."""
 
@@ -64,38 +67,25 @@ class Masked(Taught, ABC):
         """What holds while masks are trained."""
 
     def tickets(self, problem: Problem, levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Ticket]:
-        """Train masks, prune, rewind; and where a ticket is wanted, train it."""
+        """Train masks, prune, rewind; and where a ticket is wanted, train it.
+
+        ``problem.on_round`` gets what masks have left in each round, before anything is trained on it.
+        """
         levels = list(levels)
         self.check(problem, levels)
         edges, weights = problem.masks(start)
         loss, teacher = self.taught(problem)
         spent = Spent.before(start, problem.recipe.epochs, teacher)
+        left = start
         for step in rounds(levels, start):
             level = step.level
-            seed = (problem.seed * ROUNDS + level.number) % 2**63
-            soft = SoftMasked(
-                problem.model(),
-                problem.data,
-                problem.edges,
-                edges,
-                weights,
-                seed=seed,
-                edge_options=self.edge_options,
-                twice=self.twice,
-            )
-            masked = problem.fit(
-                soft.graph,
-                model=soft,
-                loss=self.objective(problem, loss, soft),
-                constrain=self.constraint(),
-                phase=f"masks {level.number}",
-                epochs=self.mask_epochs,
-            )
-            spent += masked
-            edge_scores, weight_scores = soft.scores(masked.state, edges)
-            # masks may end at their bounds, many at once: which of them go must not depend on the names of nodes
-            edges = keep_top_drawn(edge_scores, problem.edges.count(level.graph_sparsity), seed, edges)
-            weights = largest_weights(weight_scores, level.weight_sparsity, weights, self.granularity)
+            if left is None or left.config["level"] < level.number:  # else masks were trained, and then it was stopped
+                masked, edges, weights = self._pruned(problem, level, edges, weights, loss)
+                spent += masked
+                left = problem.ticket(level, edges, weights, None, [spent])
+                said = (level.number, masked.epoch, masked.val, masked.last_val)
+                left.metrics |= dict(zip(SAID, said, strict=True))
+                problem.on_round(left)
             if step.wanted:
                 result = problem.fit(
                     problem.subgraph(edges),
@@ -104,6 +94,33 @@ class Masked(Taught, ABC):
                     phase=f"level {level.number}",
                 )
                 ticket = problem.ticket(level, edges, weights, result, [spent])
-                ticket.metrics["rounds"] = level.number
-                ticket.metrics |= {"mask_epoch": masked.epoch, "mask_val": masked.val, "mask_last_val": masked.last_val}
+                ticket.metrics |= {name: left.metrics[name] for name in SAID}
                 yield ticket
+
+    def _pruned(
+        self, problem: Problem, level: Level, edges: Tensor, weights: Masks, loss: Loss | None
+    ) -> tuple[FitResult, Tensor, Masks]:
+        """(the training of masks, the edges and the weights that it leaves at a level), from those that are there."""
+        seed = (problem.seed * ROUNDS + level.number) % 2**63
+        soft = SoftMasked(
+            problem.model(),
+            problem.data,
+            problem.edges,
+            edges,
+            weights,
+            seed=seed,
+            edge_options=self.edge_options,
+            twice=self.twice,
+        )
+        masked = problem.fit(
+            soft.graph,
+            model=soft,
+            loss=self.objective(problem, loss, soft),
+            constrain=self.constraint(),
+            phase=f"masks {level.number}",
+            epochs=self.mask_epochs,
+        )
+        edge_scores, weight_scores = soft.scores(masked.state, edges)
+        # masks may end at their bounds, many at once: which of them go must not depend on the names of nodes
+        edges = keep_top_drawn(edge_scores, problem.edges.count(level.graph_sparsity), seed, edges)
+        return masked, edges, largest_weights(weight_scores, level.weight_sparsity, weights, self.granularity)

@@ -31,11 +31,17 @@ class Spent:
 
     @classmethod
     def before(cls, start: Ticket | None, last: int, teacher: Iterable[Cost]) -> Spent:
-        """The search up to ``start``, without the training of ``last`` epochs that its own level took at the end."""
+        """The search up to ``start``, without the ``last`` epochs that its own training took, if it had one."""
         if start is None:
             return cls(sum(cost.epochs for cost in teacher), sum(cost.seconds for cost in teacher))
         epochs = int(start.metrics["search_epochs"])
+        last = 0 if untrained(start) else last
         return cls(epochs - last, start.seconds * (1 - last / epochs))
+
+
+def untrained(ticket: Ticket) -> bool:
+    """Whether a ticket is what masks alone have left: it was handed on before it was trained itself."""
+    return "val" not in ticket.metrics
 
 
 def rounds(levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Round]:
@@ -46,12 +52,12 @@ def rounds(levels: Iterable[Level], start: Ticket | None = None) -> Iterator[Rou
 
     Args:
         levels: in ascending order of numbers and of both sparsities.
-        start: the ticket of one of the levels; rounds up to it are left out.
+        start: the ticket of one of the rounds; those up to it are left out, its own only if it was trained.
 
     Raises:
         GltError: levels that do not get sparser, which an iterative search cannot visit in one path.
     """
-    done = int(start.config["level"]) if start else 0
+    done = int(start.config["level"]) - untrained(start) if start else 0
     last = Level(0, 0.0, 0.0)
     for level in levels:
         if level.number <= last.number or any(

@@ -223,6 +223,28 @@ def test_a_search_goes_on_from_the_ticket_of_any_level(name, data, tmp_path):
         assert [digest(ticket, tmp_path) for ticket in rest] == whole[done + 1 :]
 
 
+@iterative
+@pytest.mark.parametrize("options", [{}, {"rewind_to": 0.5}, {"rewind_to": "none"}])
+def test_a_search_goes_on_from_every_round(name, options, data, tmp_path):
+    if options and not hasattr(get("strategies", name), "rewind_to"):
+        pytest.skip("always rewinds to the initial weights")
+    strategy, handed = build("strategies", {"name": name, **options}), []
+    problem = Problem(data, backbone(), QUICK)
+    problem.on_round = handed.append
+    whole = list(strategy.tickets(problem, ASCENDING))
+    numbers = [ticket.config["level"] for ticket in handed]
+    assert {1, 3, 4, 6, 8} <= set(numbers) and numbers == sorted(set(numbers)), "every round without a level, in order"
+    for number, ticket in zip(numbers, handed, strict=True):
+        digest(ticket, tmp_path)
+        seen = []
+        again = Problem(data, backbone(), QUICK, on_epoch=lambda phase, *_, seen=seen: seen.append(phase))
+        assert again.dense.val
+        rest = list(strategy.tickets(again, ASCENDING, Ticket.load(tmp_path / "it.safetensors")))
+        after = [one for one in whole if one.config["level"] >= number + ("val" in ticket.metrics)]
+        assert [digest(one, tmp_path) for one in rest] == [digest(one, tmp_path) for one in after]
+        assert not {f"masks {number}", "dense, early"} & set(seen), "what was handed on is not trained again"
+
+
 def digest(ticket, folder):
     folder.mkdir(exist_ok=True)
     return ticket.save(folder / "it.safetensors")
