@@ -17,6 +17,7 @@ import board
 import click
 import compared
 from accuracy import PLACES, TABLE, experiments
+from collapse import collapse
 from found import Found
 from granularities import granularities
 from large import batches, gpu
@@ -219,6 +220,7 @@ COMPARISONS: dict[str, Callable[[Found], str]] = {
     "gains": compared.gains,
     "searches": compared.searches,
     "granularities": granularities,
+    "collapse": collapse,
     "board": lambda _: board.ranking(board.rows()),
     "board-counts": lambda _: board.counts(board.rows()),
     "tradeoff": lambda found: tradeoff(found, records_of("latency.jsonl"), f"benchmarks/results/{LATENCY}"),

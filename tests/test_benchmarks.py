@@ -23,6 +23,7 @@ import speed
 import speed_epoch
 import speed_together
 import tables
+from collapse import collapse
 from found import LEVELS, Found, wanted
 from plots import plot_methods
 
@@ -191,6 +192,14 @@ def test_no_records_give_tables_that_say_so():
     assert compared.parts(found, CORA) == ""
     assert "Cora, GCN: everything" in compared.summary(found)
     assert "Not yet measured: TEDDY; " in compared.searches(found)
+
+
+def test_the_collapse_of_masks_by_hand():
+    said = {"mask_epoch": 30, "mask_val": 0.75, "mask_last_val": 0.3}
+    table = collapse(Found(points("ugs", **said)))
+    assert cells(table, "Cora, GCN", "no teacher", "20")[3:] == ["30", "75.0", "30.0"]
+    assert "Cora, GCN (no teacher)" not in table and "Cora, GCN (held-out)" in table
+    assert collapse(Found(points("ugs"))).startswith("<sub>Not recorded: Cora, GCN (no teacher)")
 
 
 def test_searches_by_hand():
