@@ -16,6 +16,11 @@ except ImportError:  # not there on Windows, where one process at a time may app
 from glt.errors import GltError
 
 Record = dict[str, Any]
+TUNING, CANDIDATES = "tuning", "candidates.jsonl"
+"""Folder of a sweep, and the file in it, with the results of what experiments are chosen among.
+
+They are not those of experiments: whoever looks for these passes over that file, and runs beside it.
+"""
 
 
 class Results:

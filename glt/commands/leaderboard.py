@@ -119,7 +119,7 @@ def submit(folder: Path, output: Path | None, name: str | None, author: str, not
     runs = runs_under(folder)
     if len(runs) != 1:
         many = f"the tickets of {len(runs)} experiments: give one of {', '.join(map(str, runs[:5]))}"
-        raise GltError(f"{folder} holds {many if runs else 'no tickets (seed*/level*.safetensors)'}")
+        raise GltError(f"{folder} holds {many if runs else 'no tickets of an experiment (seed*/level*.safetensors)'}")
     target = output or Path(f"{runs[0].name}.zip")
     manifest = pack(runs[0], target, name or f"{runs[0].parent.name} {runs[0].name}"[:80], author, notes, n_configs)
     if manifest.n_configs is None:

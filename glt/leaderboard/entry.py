@@ -18,7 +18,7 @@ from glt.files import atomic
 from glt.leaderboard.limits import LIMITS, Limits, NotVerified, shown
 from glt.leaderboard.unpack import opened, safe
 from glt.registry import checked
-from glt.results import Record, Results
+from glt.results import CANDIDATES, TUNING, Record, Results
 
 MANIFEST, RECORDS, CONTROLS = "entry.json", "records.jsonl", "controls.jsonl"
 FORMAT = 1
@@ -126,12 +126,13 @@ def of_run(folder: Path) -> Entry:
     tickets = [p for p in sorted(folder.glob("seed*/level*.safetensors")) if _seed(p) in SEEDS]
     records = [r for r in every if not r.get("control") and r.get("seed") in SEEDS]
     name = f"{folder.parent.name} {folder.name}"
-    return Entry(name, str(folder), tuple(tickets), tuple(records), tuple(controls), stated(records))
+    return Entry(name, str(folder), tuple(tickets), tuple(records), tuple(controls), _tried(folder.parent, records))
 
 
 def runs_under(path: Path) -> list[Path]:
-    """Every run's folder at or below ``path``, sorted."""
-    return sorted({ticket.parent.parent for ticket in path.rglob("seed*/level*.safetensors")})
+    """Every run's folder at or below ``path``, sorted; none of those that a run was chosen among."""
+    found = {ticket.parent.parent for ticket in path.rglob("seed*/level*.safetensors")}
+    return sorted(run for run in found if not (run.parent / CANDIDATES).exists())
 
 
 def stated(records: Iterable[Record]) -> int | None:
@@ -139,6 +140,17 @@ def stated(records: Iterable[Record]) -> int | None:
     said = {r.get("n_configs") for r in records if r.get("n_configs") is not None}
     number = said.pop() if len(said) == 1 else None
     return number if type(number) is int and 1 <= number <= MOST_CONFIGS else None
+
+
+def _tried(sweep: Path, records: Iterable[Record]) -> int | None:
+    """What all records state, and at least the candidates of their kind that the sweep has tried, before or since."""
+    kinds = {_kind(r) for r in records if r.get("level")}
+    candidates = {r.get("config_id") for r in Results(sweep / TUNING / CANDIDATES) if _kind(r) in kinds}
+    return max(stated(records) or 0, len(candidates)) or None
+
+
+def _kind(record: Record) -> tuple[str, ...]:
+    return tuple(str(record.get(key)) for key in ("method", "backbone", "dataset"))
 
 
 def pack(

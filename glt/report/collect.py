@@ -15,7 +15,7 @@ from glt.number import number
 from glt.paired import compare_levels, label
 from glt.report.describe import NAMES, asked, describe, experiment_of
 from glt.report.latency import is_latency, latencies, with_latencies
-from glt.results import Record, Results
+from glt.results import CANDIDATES, Record, Results
 from glt.summary import Row, summarise
 
 NEEDED = ("test", "graph_sparsity", "weight_sparsity")
@@ -59,6 +59,8 @@ class Collected:
 def collect(paths: Sequence[Path]) -> Collected:
     """Read the records of JSONL files, and of those in folders however deep; glt bench's go to the tickets they are of.
 
+    Candidates of a choice (:data:`glt.results.CANDIDATES`) are read where their file is given, not in folders.
+
     Raises:
         GltError: a path that is not there, or no finished record in any of them.
     """
@@ -92,7 +94,8 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if not path.exists():
             raise GltError(f"there is no {path}: give a file of records (*.jsonl) or a folder that holds some")
-        for file in sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]:
+        inside = sorted(file for file in path.rglob("*.jsonl") if file.name != CANDIDATES) if path.is_dir() else [path]
+        for file in inside:
             if file.resolve() not in seen:
                 seen.add(file.resolve())
                 yield file

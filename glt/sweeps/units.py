@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from glt.config import Config
 from glt.controlled import teaching_of
 from glt.controls.base import reads_of
 from glt.pipeline import Run
@@ -127,17 +125,12 @@ def units_of(grid: Grid, out: Path) -> list[Unit]:
     """One unit per experiment and seed, in the grid's order."""
     folder = out / grid.name
     results, shared = Results(folder / "results.jsonl"), Shared(folder / "shared")
-    tried = Counter(_what(point.config) for point in grid.points)
     units = []
     for point in grid.points:
-        whole = Run(point.config, results, folder / point.config.id, shared, tried[_what(point.config)])
+        whole = Run(point.config, results, folder / point.config.id, shared, point.n_configs)
         for seed in point.config.seeds:
             units.append(Unit(point.label, replace(whole, config=replace(point.config, seeds=(seed,)))))
     return units
-
-
-def _what(config: Config) -> tuple[str, str, str]:
-    return config.strategy.name, config.backbone.name, config.dataset.name
 
 
 def finished(units: Sequence[Unit], ends: Results) -> set[str]:
