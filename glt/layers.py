@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 
 from glt.edges import PrunableEdges
 from glt.errors import GltError
-from glt.masks import check_soft_masks
+from glt.maskable import check_soft_masks
 from glt.messages import rule_of
 
 Make = Callable[[int, int], nn.Module]

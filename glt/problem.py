@@ -23,7 +23,7 @@ from glt.fresh import fresh
 from glt.frozen import fit_frozen
 from glt.inductive import arrived, scorer_of, without_test_nodes
 from glt.losses import Loss
-from glt.masks import check_arcs_in_training, check_soft_masks
+from glt.maskable import check_arcs_in_training, check_soft_masks
 from glt.registry import spec_of
 from glt.schedules.level import Level
 from glt.select import keep_count
@@ -152,7 +152,7 @@ class Problem:
         return self._early[epochs]
 
     def check_soft_masks(self, twice: bool = False) -> None:
-        """Hold a soft mask of 0 to removal (:func:`glt.masks.check_soft_masks`); where it holds, once."""
+        """Hold a soft mask of 0 to removal (:func:`glt.maskable.check_soft_masks`); where it holds, once."""
         if twice not in self._soft_masked:
             check_arcs_in_training(self.model(), self.data)
             check_soft_masks(self.model(), self.data, self.edges, twice)

@@ -20,7 +20,8 @@ from glt.errors import GltError
 from glt.find import find
 from glt.forward import Forward
 from glt.layers import LAYERS, soft_masks
-from glt.masks import SoftMasked, check_soft_masks
+from glt.maskable import check_soft_masks
+from glt.masks import SoftMasked
 from glt.registry import names
 from glt.sparsify import remove_arcs
 from glt.train import Recipe

@@ -12,7 +12,8 @@ from glt.edges import PrunableEdges
 from glt.errors import GltError
 from glt.forward import Forward
 from glt.losses import cross_entropy
-from glt.masks import SoftMasked, check_soft_masks
+from glt.maskable import check_soft_masks
+from glt.masks import SoftMasked
 from glt.registry import register
 from glt.scorers.trained import by_source, required
 
