@@ -36,7 +36,7 @@ def narrowed(backbone: Any, most: int, problem: Problem, biases: bool = False) -
     """``backbone`` with the largest ``hidden`` at which it has at most ``most`` prunable weights, no wider than it is.
 
     Attention heads share the hidden units, so ``hidden`` stays a multiple of ``heads``. Where not even one unit a head
-    fits there are half as many heads, or a quarter, and so on.
+    fits it is the widest with half as many heads, a quarter, and so on.
 
     Raises:
         GltError: it has no width, or no network fits.
@@ -49,12 +49,18 @@ def narrowed(backbone: Any, most: int, problem: Problem, biases: bool = False) -
             model = candidate(problem.data.x.size(1), problem.num_classes)
         return sum(p.numel() for p in prunable_weights(model, biases).values())
 
-    heads = getattr(backbone, "heads", 1)
-    while True:
+    def widest(heads: int) -> Any:
         fewer = replace(backbone, hidden=heads, heads=heads) if hasattr(backbone, "heads") else backbone
         candidates = [replace(fewer, hidden=units) for units in range(heads, backbone.hidden + 1, heads)]
-        if fitting := bisect_right(candidates, most, key=weights):
-            return candidates[fitting - 1]
-        if heads == 1:
-            raise GltError(f"no network fits: the narrowest has {weights(candidates[0])} weights, the ticket {most}")
-        heads //= 2
+        fitting = bisect_right(candidates, most, key=weights)
+        return candidates[fitting - 1] if fitting else None
+
+    heads = getattr(backbone, "heads", 1)
+    found = widest(heads)
+    if found is None:
+        fewer = [fit for n in range(1, heads.bit_length()) if (fit := widest(heads >> n)) is not None]
+        found = max(fewer, key=lambda fit: fit.hidden, default=None)  # of equal ones the first, with the most heads
+    if found is None:
+        least = replace(backbone, hidden=1, **({"heads": 1} if hasattr(backbone, "heads") else {}))
+        raise GltError(f"no network fits: the narrowest has {weights(least)} weights, the ticket {most}")
+    return found

@@ -297,7 +297,8 @@ def test_fewer_heads_where_no_unit_for_each_fits(data):
     wide = build("backbones", {"name": "gat", "hidden": 16, "heads": 4})
     problem = Problem(data, wide, QUICK)  # a unit has 30 weights from the features, 3 to the classes
     assert narrowed(wide, 4 * 33, problem) == replace(wide, hidden=4)
-    assert narrowed(wide, 4 * 33 - 1, problem) == replace(wide, hidden=2, heads=2)
+    assert narrowed(wide, 4 * 33 - 1, problem) == replace(wide, hidden=3, heads=1), "wider than 2 of 2 heads"
+    assert narrowed(wide, 3 * 33 - 1, problem) == replace(wide, hidden=2, heads=2)
     assert narrowed(wide, 2 * 33 - 1, problem) == replace(wide, hidden=1, heads=1)
     with pytest.raises(GltError, match="the narrowest has 33 weights, the ticket 32"):
         narrowed(wide, 32, problem)
