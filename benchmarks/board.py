@@ -16,7 +16,7 @@ from glt.tables import markdown
 
 FILE = Path(__file__).resolve().parent / "leaderboard.json"
 TRACK = "held-out"
-PATH = "5 % of edges and 10 % of weights a level"
+PATH = "5 % of edges and 10 % of weights a level, levels 1, 5, 10, 15, 20"
 NAMES = {
     "teddy": "TEDDY",
     "teddy (scorer degree)": "TEDDY, 1/d edges",
@@ -40,8 +40,10 @@ def rows(file: Path = FILE) -> dict[tuple[str, str], dict[str, Row]]:
     found: dict[tuple[str, str], dict[str, Row]] = {}
     if file.exists():
         for row in json.loads(file.read_text(encoding="utf-8"))["rows"]:
-            if row["track"] == TRACK and row["ranks"] and row.get("path") in ("", PATH, None):
-                found.setdefault((row["dataset"], row["backbone"]), {})[called(row["method"])] = row
+            if row["track"] == TRACK and row["ranks"] and row["path"] == PATH:
+                methods = found.setdefault((row["dataset"], row["backbone"]), {})
+                name = called(row["method"])
+                methods[row["method"] if name in methods else name] = row
     return found
 
 
@@ -108,7 +110,7 @@ def _below(places: dict[tuple[str, str], dict[str, Row]]) -> str:
     missing = f" Not there: {'; '.join(absent)}." if absent else ""
     made = sorted({row.get("trained_by") or "" for found in places.values() for row in found.values()} - {""})
     by = f" Trained on {'; and on '.join(made)}." if made else ""
-    return f"<sub>{' and '.join(map(str, seeds))} seeds, five levels.{missing}{by}</sub>"
+    return f"<sub>{' and '.join(map(str, seeds))} seeds; {PATH}.{missing}{by}</sub>"
 
 
 def plot(path: Path, places: dict[tuple[str, str], dict[str, Row]]) -> bool:

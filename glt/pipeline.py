@@ -260,7 +260,7 @@ def _save(run: Run, problem: Problem, level: Level, ticket: Ticket, peak_mb: flo
         **_point(run, problem, level),
         "track": track_of(problem.config, getattr(run.config.strategy, "track", "none") if level.number else "none"),
         **measured(problem, ticket, peak_mb),
-        **multiply_adds(ticket, problem.model(), problem.data),
+        **multiply_adds(ticket, problem.model(), problem.whole),
         "ticket_bytes": path.stat().st_size,
         "ticket_sha256": sha256,
         **provenance(problem.data.x.device),

@@ -69,6 +69,8 @@ def masked_softmax(logits: Tensor, mask: Tensor, target: Tensor, num_nodes: int)
 def renormalised(alpha: Tensor, mask: Tensor, target: Tensor, num_nodes: int) -> Tensor:
     """Attention that is normalised already, over what a mask leaves; see :func:`masked_softmax`.
 
+    What is e^-87 of all attention or less is lost in it: arcs that are left beside one so far above count alike.
+
     Args:
         alpha: float [arcs, heads], normalised over each target.
         mask: float [arcs], at least 0.

@@ -16,6 +16,7 @@ def row(method, rank, reach, marks, backbone="gcn (hidden 64)", track="held-out"
     ]
     return {
         **{"track": track, "dataset": "cora", "backbone": backbone, "method": method, "seeds": 3, "dense": 0.81},
+        "path": board.PATH,
         **{"ranks": {"graph.area": rank} if rank else {}, "claims": claims},
         "scalars": {"graph": {"s": {"0.0": 0.0, "0.5": 0.0, "1.0": reach}}},
     }
@@ -50,7 +51,7 @@ def test_the_ranking_by_hand(tmp_path):
     assert cells(text, "random") == ["random", "2 (0 %)", "1 (50 %)", "1.5", "0 / 3 / 1", "0 / 0 / 4"]
     assert cells(text, "TEDDY, 1/d edges")[1] == "3"
     assert "Cora, GCN-64" in text and "Cora, GIN-64" in text
-    assert "3 seeds, five levels. Not there: Cora, GIN-64: TEDDY, 1/d edges, UGS." in text
+    assert f"3 seeds; {board.PATH}. Not there: Cora, GIN-64: TEDDY, 1/d edges, UGS." in text
 
 
 def test_wins_and_losses_are_counted(tmp_path):

@@ -146,18 +146,67 @@ def test_no_row_of_what_is_no_board_is_kept(main, place, text):
     assert Path("leaderboard/leaderboard.json").read_text() == text
 
 
-def test_points_on_different_paths_are_not_compared():
-    path = {k: (1 - 0.95**k, 1 - 0.9**k) for k in (1, 5, 10)}
-    assert rules.path_of(path) == "5 % of edges and 10 % of weights a level"
-    assert (
-        rules.path_of({k: (1 - 0.95**k, 1 - 0.8**k) for k in (1, 5, 10)}) == "5 % of edges and 20 % of weights a level"
-    )
-    assert rules.path_of({k: (1 - 0.95**k, 0.0) for k in (1, 5, 10)}) == "5 % of edges a level"
-    assert rules.path_of({k: (0.0, 1 - 0.8**k) for k in (1, 5, 10)}) == "20 % of weights a level"
-    assert rules.path_of({1: (0.2, 0.5), 2: (0.4, 0.98)}) == "on the usual grid"
-    assert rules.path_of({**path, 3: (0.3, 0.1)}) == ""
-    one = row("a", 0.5, 0.0, path="on the usual grid")
-    other = row("b", 0.6, 0.0, path="5 % of edges a level")
+def edits(tree, **changes):
+    tree["rows"][0] |= changes
+
+
+HOSTILE = {
+    "an unknown track": lambda tree: edits(tree, track="foo"),
+    "no seed": lambda tree: edits(tree, seeds=0),
+    "fewer": lambda tree: edits(tree, seeds=-1),
+    "no scalars": lambda tree: edits(tree, scalars={}),
+    "half of them": lambda tree: tree["rows"][0]["scalars"]["graph"].update(s={}),
+    "odd latencies": lambda tree: [claim.update(latency_ms={"x": [1, 1, 1]}) for claim in tree["rows"][0]["claims"]],
+    "no number": lambda tree: edits(tree, dense=float("nan")),
+    "too large a number": lambda tree: edits(tree, dense=1e308),
+    "a number that is none": lambda tree: edits(tree, val=10**400),
+    "fewer than none tried": lambda tree: edits(tree, n_configs=-5),
+    "a long name": lambda tree: edits(tree, name="x" * 10**6),
+    "another release": lambda tree: tree.update(glt="99.0"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_board_that_was_tampered_with_is_one_line(main, place, what):
+    run = run_of(place)
+    main("leaderboard", "build", run, "-q", "-o", "odd")
+    file = Path("odd/leaderboard.json")
+    tree = json.loads(file.read_text())
+    HOSTILE[what](tree)
+    file.write_text(json.dumps(tree))
+    code, out, err = main("leaderboard", "build", run_of(place, "open"), "-q", "-o", "odd", "--update")
+    assert (code, out) == (2, "") and "leave out --update" in one_line(err)
+    assert file.read_text() == json.dumps(tree)
+
+
+def test_texts_of_kept_rows_are_shown_as_text(place):
+    bad = "<script>[a](http://e)"
+    row = replace(build([run_of(place)]).rows[0], config_id=bad, metric=bad, path=bad)
+    row = replace(row, verdicts=(replace(row.verdicts[0], rule=bad),), trained_by=bad, measured_by=bad)
+    assert "<script>" not in render(Board((row,), ())) and "[a](" not in render(Board((row,), ()))
+
+
+def test_a_packed_entry_is_one_row_however_often_a_board_is_updated(main, files):
+    Path("entries").mkdir(exist_ok=True)
+    zipped(files, "entries/mine.zip")
+    for _ in range(2):
+        code, _, err = main("leaderboard", "build", "entries", "-q", "-o", "often", "--update")
+        assert (code, err) == (0, "")
+        (row,) = json.loads(Path("often/leaderboard.json").read_text())["rows"]
+        assert row["source"] == "entries/mine.zip" and row["ranks"]
+
+
+def test_points_on_different_paths_or_levels_are_not_compared():
+    def path(edges, weights, levels=(1, 5, 10)):
+        return rules.path_of({k: (1 - (1 - edges) ** k, 1 - (1 - weights) ** k) for k in levels})
+
+    assert path(0.05, 0.1) == "5 % of edges and 10 % of weights a level, levels 1, 5, 10"
+    assert path(0.05, 0.2) == "5 % of edges and 20 % of weights a level, levels 1, 5, 10"
+    assert path(0.05, 0.0, (1, 5)) == "5 % of edges a level, levels 1, 5"
+    assert path(0.0, 0.2, (5,)) == "20 % of weights a level, level 5"
+    assert rules.path_of({1: (0.2, 0.5), 2: (0.4, 0.98)}) == "on the usual grid, levels 1, 2"
+    assert rules.path_of({1: (0.05, 0.1), 3: (0.3, 0.1)}) == rules.path_of({}) == ""
+    one, other = row("a", 0.5, 0.0, path=path(0.05, 0.1)), row("b", 0.6, 0.0, path=path(0.05, 0.1, (1, 5)))
     assert [r.ranks["graph.area"] for r in ranked([one, other])] == [1, 1] and one.place == other.place
 
 
@@ -541,9 +590,9 @@ def test_a_dense_model_that_is_clearly_weaker_has_no_rank():
 
 def test_one_configuration_of_each_method_is_ranked_by_validation():
     rows = one_each([row("a", 0.3, 0.4, method="m"), row("b", 0.4, 0.4, method="m"), row("c", 0.2, 0.1, n_configs=9)])
-    assert [(r.name, bool(r.unranked), r.n_configs) for r in rows] == [("a", True, 2), ("b", False, 2), ("c", False, 9)]
+    assert [(r.name, bool(r.unranked), r.tried) for r in rows] == [("a", True, 2), ("b", False, 2), ("c", False, 9)]
 
 
 def test_the_same_experiment_twice_is_no_second_configuration():
     rows = one_each([row("a", 0.3, 0.4, method="m", config_id="x"), row("b", 0.3, 0.4, method="m", config_id="x")])
-    assert [r.unranked for r in rows] == ["", "the same experiment as a"] and {r.n_configs for r in rows} == {None}
+    assert [r.unranked for r in rows] == ["", "the same experiment as a"] and {r.tried for r in rows} == {None}

@@ -122,7 +122,8 @@ def sweep(
     for choice in choices:
         if not choice.config:
             why = os.path.relpath(place.folder / TUNING / CANDIDATES)
-            click.echo(f"{choice.point.label}: all {len(choice.vals)} candidates failed, see {why}", err=True)
+            said = f"all {len(choice.vals)} candidates failed" if choice.over else "not every candidate was tried"
+            click.echo(f"{choice.point.label}: {said}, see {why}", err=True)
         elif choice.vals and not quiet:
             click.echo(f"{choice.point.label}: chosen is {choice.said}", err=True)
     bad = work(points, as_json) if points.units else []

@@ -19,7 +19,10 @@ from glt.ticket import Ticket
 
 @register("controls", "width_matched")
 class WidthMatched:
-    """The widest network of the same backbone with at most the ticket's weights, all edges (Blalock et al. 2020)."""
+    """The widest network of the same backbone with at most the ticket's weights, all edges (Blalock et al. 2020).
+
+    It has as many attention heads, or fewer where there are not enough weights for a unit each.
+    """
 
     taught: ClassVar[bool] = True
     reads: ClassVar[tuple[Part, ...]] = ("weights",)

@@ -84,7 +84,7 @@ def build(
                 said = jail.row_apart(path, root, limits, memory=None if memory is None else memory.path, **asked)
                 for point in said["points"]:
                     known.keep(TypeAdapter(Point).validate_python(point))
-                rows.append(TypeAdapter(Row).validate_python(said["row"]))
+                rows.append(replace(TypeAdapter(Row).validate_python(said["row"]), source=str(path)))
             else:
                 rows.append(judge(of_run(path), root, replace(limits, seconds=0.0), memory=known, **asked))
         except DataUnavailable:

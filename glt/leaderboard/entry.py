@@ -150,7 +150,10 @@ def _tried(sweep: Path, records: Iterable[Record]) -> int | None:
 
 
 def _kind(record: Record) -> tuple[str, ...]:
-    return tuple(str(record.get(key)) for key in ("method", "backbone", "dataset"))
+    """Method, backbone and dataset; of a dense training, those of the experiment that it is of."""
+    config: Any = record.get("config")
+    known = config if isinstance(config, dict) else {}
+    return tuple(str((known.get(part) or {}).get("name")) for part in ("strategy", "backbone", "dataset"))
 
 
 def pack(

@@ -1,34 +1,84 @@
-"""Rows of an earlier board, so that a board can grow: what was measured elsewhere, or before, need not be here."""
+"""Rows of an earlier board, so that a board can grow: what was measured elsewhere, or before, need not be here.
+
+The file is not trusted: it may have been edited, and what cannot be a row ends in one clear line.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from glt.errors import GltError
-from glt.leaderboard.ranking import Row
+from glt.leaderboard.entry import MOST_CONFIGS, SEEDS, parse
+from glt.leaderboard.ranking import AXES, TRACKS, Board, Row, one_each, ranked, weak_dense
+from glt.leaderboard.render import render
+from glt.leaderboard.rules import path_of
+from glt.leaderboard.scalars import LOSSES
+from glt.number import number
+from glt.version import __version__
+
+COMPUTED = ("tried", "unranked")
+"""What a board says of its rows beside them."""
+TIMED = ("compact", "dense")
+LONGEST = 4_000
 
 
 def rows_of(file: Path) -> list[Row]:
     """The rows of a ``leaderboard.json``, without what it says of one beside the other; none where there is no file.
 
+    Of rows of one source the last counts.
+
     Raises:
-        GltError: it is no board, or one of another version.
+        GltError: it is no board, one of another release, or holds what no board does.
     """
-    try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
-        rows = [{key: value for key, value in row.items() if key != "unranked"} for row in tree["rows"]]
-        found = TypeAdapter(list[Row]).validate_python(rows)
-    except FileNotFoundError:
+    if not file.exists():
         return []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+    try:
+        tree = parse(file.read_bytes(), file.name)
+        if tree["glt"] != __version__:
+            raise GltError(f"it was made by glt {str(tree['glt'])[:20]}, this is {__version__}")
+        rows = [{key: value for key, value in row.items() if key not in COMPUTED} for row in tree["rows"]]
+        found = {row.source: row for row in map(_plain, TypeAdapter(list[Row]).validate_python(rows))}
+        render(Board(tuple(ranked(one_each(weak_dense(found.values())))), ()))  # what cannot be shown is said now
+    except Exception as error:  # whatever somebody has done to it
         why = " ".join(str(error).split())[:120]
         raise GltError(f"{file} is no board whose rows can be kept ({why}): leave out --update") from None
-    return [replace(row, ranks={}, verdicts=tuple(v for v in row.verdicts if not v.beside)) for row in found]
+    return list(found.values())
+
+
+def _plain(row: Row) -> Row:
+    """The row by itself.
+
+    Raises:
+        GltError: a number, a text or a name in it that no board writes.
+    """
+    known = row.track in TRACKS and 1 <= row.seeds <= len(SEEDS) and set(row.scalars) == set(AXES)
+    known = known and all(set(curve.s) == set(LOSSES) for curve in row.scalars.values())
+    known = known and all(not claim.latency_ms or set(claim.latency_ms) == set(TIMED) for claim in row.claims)
+    if not known or not 1 <= (row.n_configs or 1) <= MOST_CONFIGS:
+        raise GltError(f"the row of {row.source[:60]!r} is not as a board writes it")
+    for value in _leaves(asdict(row)):
+        if isinstance(value, str) and len(value) > LONGEST:
+            raise GltError(f"a text of {len(value):,} characters")
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and number(value) is None:
+            raise GltError(f"{str(value)[:20]} is not a number that can be computed with")
+    path = row.path or path_of({claim.level: (claim.graph_sparsity, claim.weight_sparsity) for claim in row.claims})
+    return replace(row, path=path, alike=1, ranks={}, verdicts=tuple(v for v in row.verdicts if not v.beside))
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from (key, *_leaves(value))
+    elif isinstance(tree, (list, tuple)):
+        for value in tree:
+            yield from _leaves(value)
+    else:
+        yield tree
 
 
 def others(earlier: Iterable[Row], rows: Iterable[Row], sources: Iterable[str]) -> list[Row]:

@@ -43,6 +43,7 @@ class Row:
         scalars: by axis, ``graph`` and ``weight``.
         claims: level by level.
         verdicts: what the rules say.
+        alike: how many configurations of its method are on the board beside it, itself included.
         ranks: by ``axis.scalar``, among those it is compared with; empty where it is not ranked.
     """
 
@@ -68,7 +69,13 @@ class Row:
     path: str = ""
     trained_by: str = ""
     measured_by: str = ""
+    alike: int = 1
     ranks: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def tried(self) -> int | None:
+        """How many configurations were tried, at least; None where that is not known."""
+        return None if self.n_configs is None and self.alike == 1 else max(self.n_configs or 0, self.alike)
 
     @property
     def unranked(self) -> str:
@@ -95,7 +102,7 @@ class Board:
 
     def tree(self) -> dict[str, Any]:
         """As JSON."""
-        rows = [{**asdict(row), "unranked": row.unranked} for row in self.rows]
+        rows = [{**asdict(row), "tried": row.tried, "unranked": row.unranked} for row in self.rows]
         rejected = [{"entry": source, "reason": reason} for source, reason in self.rejected]
         return {"glt": __version__, "tracks": list(TRACKS), "rows": rows, "rejected": rejected}
 
@@ -142,14 +149,13 @@ def one_each(rows: Iterable[Row]) -> list[Row]:
         best = max(eligible, key=lambda row: row.val)
         different = len({row.config_id for row in group})
         for row in group:
-            tried = None if row.n_configs is None and different == 1 else max(row.n_configs or 0, different)
-            if row.source != best.source:
+            if row is not best:
                 better = f"another configuration, {best.config_id}, validates better"
                 why = f"the same experiment as {best.source}" if row.config_id == best.config_id else better
                 said = (*row.verdicts, Verdict("selection", "unranked", why, beside=True))
-                made.append(replace(row, n_configs=tried, verdicts=said))
+                made.append(replace(row, alike=different, verdicts=said))
             else:
-                made.append(replace(row, n_configs=tried))
+                made.append(replace(row, alike=different))
     return made
 
 

@@ -38,7 +38,7 @@ def render(board: Board) -> str:
             parts.append("No entry.")
         for group, same in groupby(rows, key=lambda row: row.group):
             _, dataset, split, metric, backbone, path = group
-            where = ", ".join(filter(None, (f"{_text(split)} split", metric.replace("_", "-"), path)))
+            where = ", ".join(filter(None, (f"{_text(split)} split", _text(metric.replace("_", "-")), _text(path))))
             parts.append(f"### {_text(dataset)}, {_text(backbone)} ({where})")
             parts += _group(list(same))
     parts.append("## Rejected")
@@ -58,7 +58,7 @@ def _group(rows: Sequence[Row]) -> list[str]:
             _text(row.name),
             _text(row.method),
             str(row.seeds),
-            "?" if row.n_configs is None else str(row.n_configs),
+            "?" if row.tried is None else str(row.tried),
             f"{100 * row.dense:.1f} ± {100 * row.dense_spread:.1f}",
             *(_scalar(row, name) for name in names),
         ]
@@ -81,10 +81,9 @@ def _scalar(row: Row, name: str) -> str:
 
 
 def _remarks(row: Row) -> str:
-    lines = [
-        f"- {v.rule}: {_text(v.reason)}" + (" (**not ranked**)" if v.status == "unranked" else "") for v in row.verdicts
-    ]
-    lines.append(f"- experiment {row.config_id}" + (f", by {_text(row.author)}" if row.author else ""))
+    out = {"unranked": " (**not ranked**)"}
+    lines = [f"- {_text(v.rule)}: {_text(v.reason)}{out.get(v.status, '')}" for v in row.verdicts]
+    lines.append(f"- experiment {_text(row.config_id)}" + (f", by {_text(row.author)}" if row.author else ""))
     made = (("trained", row.trained_by), ("measured", row.measured_by))
     lines += [f"- {what}: {_text(who)}" for what, who in made if who]
     if row.foreign and any(claim.as_recorded for claim in row.claims):

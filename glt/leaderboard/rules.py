@@ -165,13 +165,17 @@ def points(m: Measured) -> Verdict:
 
 
 def path_of(pairs: Mapping[int, tuple[float, float]]) -> str:
-    """The usual path or grid that all operating points are on, ``5 % of edges and 10 % of weights a level``; or ``""``.
+    """The usual path or grid that all operating points are on; ``""`` where there is none.
 
-    What is on different ones is not compared: at the same sparsity of the graph, that of the weights is another.
+    ``5 % of edges and 10 % of weights a level, levels 1, 5, 10``. What is on different ones, or at other levels, is not
+    compared: at the same sparsity of the graph that of the weights is another, and means are over other levels.
 
     Args:
         pairs: (graph sparsity, weight sparsity) by level.
     """
+    if not pairs:
+        return ""
+    levels = f", level{'s' if len(pairs) > 1 else ''} {', '.join(map(str, sorted(pairs)))}"
     for edges, weights in product((*GRAPH_RATES, 0.0), (*WEIGHT_RATES, 0.0)):
         if edges or weights:
             path = {level: (1 - (1 - edges) ** level, 1 - (1 - weights) ** level) for level in pairs}
@@ -179,9 +183,9 @@ def path_of(pairs: Mapping[int, tuple[float, float]]) -> str:
                 _near(one, [wanted]) for level in pairs for one, wanted in zip(pairs[level], path[level], strict=True)
             ):
                 taken = [f"{rate:.0%} of {what}" for rate, what in ((edges, "edges"), (weights, "weights")) if rate]
-                return f"{' and '.join(taken)} a level".replace("%", " %")
+                return f"{' and '.join(taken)} a level".replace("%", " %") + levels
     if all(_near(graph, GRAPH_GRID) and _near(weight, WEIGHT_GRID) for graph, weight in pairs.values()):
-        return "on the usual grid"
+        return "on the usual grid" + levels
     return ""
 
 

@@ -60,7 +60,7 @@ class Grid:
                 raise GltError(f"{path}: {section} = {value!r} is not a mapping, e.g. {section}: {{backbone: [gcn]}}")
             for axis, values in value.items() if section != "base" else ():
                 if not isinstance(values, list) or not values:
-                    example = f"e.g. {axis}: [{values}]"
+                    example = f"e.g. {axis}: [{'first, second' if values == [] else values}]"
                     raise GltError(f"{path}: {section}: {axis} = {values!r} is not a list of values, {example}")
         included, excluded = (_mappings(path, section, tree.get(section)) for section in ("include", "exclude"))
         axes = {*grid, *(axis for choice in included for axis in choice)}
@@ -125,7 +125,7 @@ def _tune_seeds(path: str | Path, value: Any, tune: Values) -> tuple[int, ...]:
         return TUNE_SEEDS
     if not tune:
         raise GltError(f"{path}: tune_seeds = {value!r} without tune: say under tune what is chosen on them")
-    good = isinstance(value, list) and value and all(type(seed) is int and seed >= 0 for seed in value)
+    good = isinstance(value, list) and value and all(type(seed) is int and 0 <= seed < 2**31 for seed in value)
     if not good or len(set(value)) < len(value):
         raise GltError(f"{path}: tune_seeds = {value!r}: give a list of different numbers, e.g. [100, 101, 102]")
     return tuple(value)

@@ -84,8 +84,9 @@ def choices(grid: Grid, out: Path) -> list[Choice]:
     vals: dict[tuple[Any, ...], float | None] = {}
     bad = set()
     for record in _results(grid, out):
-        if record.get("status") == "ok":
-            vals[record.get("config_id"), record.get("seed"), record.get("level")] = number(record.get("val"))
+        val = number(record.get("val"))
+        if record.get("status") == "ok" and val is not None:
+            vals[record.get("config_id"), record.get("seed"), record.get("level")] = val
         else:
             bad.add(record.get("config_id"))
     made = []
