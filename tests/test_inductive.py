@@ -330,6 +330,8 @@ def test_records_are_of_the_inductive_track(main, place):
     assert len(run(main, "controls=all", levels="[3]", seeds=1)) == len(records), "nothing is repeated"
     other = run(main, inductive=False, levels="[3]")
     assert {r["config_id"] for r in other} > {r["config_id"] for r in records}
+    whole = next(r for r in other if not r["level"] and r["config_id"] != records[0]["config_id"])
+    assert dense[0]["macs"] == dense[0]["macs_dense"] == whole["macs_dense"], "of the graph with its test nodes"
     assert {r["track"] for r in other if r["config_id"] not in {r["config_id"] for r in records}} == {
         "none",
         "held_out",
