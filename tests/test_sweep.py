@@ -414,7 +414,7 @@ def test_workers_that_never_begin_end_the_sweep(monkeypatch):
 
 def until(true, process):
     """Wait for something that the sweep brings about."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (found := true()):
         assert process.poll() is None and time.monotonic() < deadline, Path("said.txt").read_text()
         time.sleep(0.02)
