@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice, takewhile
@@ -10,17 +9,12 @@ from pathlib import Path
 
 from torch_geometric.data import Data
 
-from glt.config import Config
 from glt.controlled import control, teaching_of
-from glt.cost import multiply_adds
-from glt.errors import GltWarning, TrainingError
-from glt.inductive import track_of
-from glt.initial import NoSeed
+from glt.errors import TrainingError
 from glt.layout import Run
-from glt.measured import measured
 from glt.memory import Peak, larger
+from glt.outcomes import fail, save
 from glt.problem import Problem
-from glt.provenance import provenance
 from glt.results import Record
 from glt.schedules.level import Level
 from glt.shared import restored
@@ -75,7 +69,7 @@ def run(
         try:
             yield done[0] or _dense(run, problem)
         except TrainingError as error:
-            yield _failed(run, problem, Level(0, 0.0, 0.0), error)
+            yield fail(run, problem, Level(0, 0.0, 0.0), error)
             continue
         if done[0]:
             problem.dense = restored(problem, Ticket.load(run.path(seed, 0)), done[0]["search_s"])
@@ -91,7 +85,7 @@ def _dense(run: Run, problem: Problem) -> Record:
         own = "dense" in vars(problem)
         problem.dense = result
     ticket = problem.dense_ticket()
-    return _save(run, problem, Level(0, 0.0, 0.0), ticket, peak.mb() if own else None)
+    return save(run, problem, Level(0, 0.0, 0.0), ticket, peak.mb() if own else None)
 
 
 def _done(run: Run, seed: int, levels: list[Level]) -> dict[int, Record | None]:
@@ -173,11 +167,11 @@ def _trained(
         results = iter(train_together(ready) if ready else ())
         for one in group:
             if not isinstance(one, Training):
-                yield _failed(run, *one)
+                yield fail(run, *one)
             elif isinstance(result := next(results), TrainingError):
-                yield _failed(run, one.problem, one.level, result)
+                yield fail(run, one.problem, one.level, result)
             else:
-                yield _save(run, one.problem, one.level, one.ticket(result))
+                yield save(run, one.problem, one.level, one.ticket(result))
 
 
 def _levels(run: Run, problem: Problem, levels: list[Level], done: dict[int, Record | None]) -> Iterator[Record]:
@@ -195,10 +189,10 @@ def _levels(run: Run, problem: Problem, levels: list[Level], done: dict[int, Rec
         try:
             ticket = next(tickets)
         except TrainingError as error:
-            yield _failed(run, problem, level, error)
+            yield fail(run, problem, level, error)
             tickets = run.config.strategy.tickets(problem, missing[missing.index(level) + 1 :])
             continue
-        yield _save(run, problem, level, ticket, peak.mb())
+        yield save(run, problem, level, ticket, peak.mb())
 
 
 def _path(run: Run, problem: Problem, levels: list[Level], done: dict[int, Record | None]) -> Iterator[Record]:
@@ -220,10 +214,10 @@ def _path(run: Run, problem: Problem, levels: list[Level], done: dict[int, Recor
         try:
             ticket = next(tickets)
         except TrainingError as error:
-            yield from (_failed(run, problem, lost, error) for lost in left[i:] if not done[lost.number])
+            yield from (fail(run, problem, lost, error) for lost in left[i:] if not done[lost.number])
             return
         so_far = larger(so_far, peak.mb())
-        record = done[level.number] or _save(run, problem, level, ticket, so_far)
+        record = done[level.number] or save(run, problem, level, ticket, so_far)
         checkpoint.clear()
         yield record
 
@@ -249,63 +243,3 @@ def _controls(run: Run, problem: Problem, levels: list[Level]) -> Iterator[Recor
             path = run.path(problem.seed, level.number)
             subject = Subject(Ticket.load(path), str(path), record["ticket_sha256"], run.results)
             yield from control(problem, subject, run.config.controls, teaching_of(run.config.strategy), run.shared)
-
-
-def _save(run: Run, problem: Problem, level: Level, ticket: Ticket, peak_mb: float | None = None) -> Record:
-    """Write the ticket, then its record: a kill in between costs the record alone, which comes again."""
-    path = run.path(problem.seed, level.number)
-    ticket.metrics |= {"dense_val": problem.dense.val, "dense_test": problem.dense.test}
-    sha256 = _written(ticket, path, run.config.initial)
-    record = {
-        **_point(run, problem, level),
-        "track": track_of(problem.config, getattr(run.config.strategy, "track", "none") if level.number else "none"),
-        **measured(problem, ticket, peak_mb),
-        **multiply_adds(ticket, problem.model(), problem.whole),
-        "ticket_bytes": path.stat().st_size,
-        "ticket_sha256": sha256,
-        **provenance(problem.data.x.device),
-        "status": "ok",
-    }
-    run.results.append(record)
-    return record
-
-
-def _written(ticket: Ticket, path: Path, initial: bool) -> str:
-    """The digest of the file, with the initial weights where they are wanted, or no seed gives them."""
-    try:
-        return ticket.save(path, initial=initial)
-    except NoSeed:
-        text = "initial: false: tickets whose initial weights no seed gives (rewind_to above 0) hold them all the same"
-        warnings.warn(text, GltWarning, stacklevel=2)
-        return ticket.save(path)
-
-
-def _failed(run: Run, problem: Problem, level: Level, error: Exception) -> Record:
-    record = {
-        **_point(run, problem, level),
-        **provenance(problem.data.x.device),
-        "status": "failed",
-        "error": str(error),
-    }
-    run.results.append(record)
-    return record
-
-
-def _point(run: Run, problem: Problem, level: Level) -> Record:
-    known = {} if run.n_configs is None else {"n_configs": run.n_configs}
-    return point(run.config, problem.seed, level.number, problem.data.split) | known
-
-
-def point(config: Config, seed: int, level: int, split: str | None) -> Record:
-    """Which point of which experiment a record is about."""
-    return {
-        "config_id": config.id,
-        "method": config.strategy.name if level else "dense",
-        "backbone": config.backbone.name,
-        "dataset": config.dataset.name,
-        "split": split,
-        "task": "node",
-        "seed": seed,
-        "level": level,
-        "config": config.spec(),
-    }

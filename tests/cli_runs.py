@@ -1,8 +1,10 @@
 """What the tests of the command line share: a tiny experiment, a finished run of it, and the form of an error."""
 
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 
 from glt import allocator, cli
 
@@ -26,6 +28,23 @@ def finished(folder, options):
             cli.cli.main(["run", "--quiet", *options], standalone_mode=False)
     assert not end.value.code
     return folder
+
+
+def written(tree, path="it.yaml"):
+    """The path of a YAML file."""
+    Path(path).write_text(yaml.safe_dump(tree, sort_keys=False))
+    return path
+
+
+def by_point(records, volatile):
+    """Every finished record by its point, without the fields that no two runs have in common."""
+    found = {}
+    for r in records:
+        if r["status"] == "ok":
+            key = r["config_id"], r["seed"], r["level"], json.dumps(r.get("control_spec"))
+            assert key not in found, "a point is not repeated once done"
+            found[key] = {k: v for k, v in r.items() if k not in volatile}
+    return found
 
 
 def one_line(err):

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cli_runs import one_line
@@ -181,7 +182,7 @@ def test_a_board_that_was_tampered_with_is_one_line(main, place, what):
 
 def test_texts_of_kept_rows_are_shown_as_text(place):
     bad = "<script>[a](http://e)"
-    row = replace(build([run_of(place)]).rows[0], config_id=bad, metric=bad, path=bad)
+    row = replace(build([run_of(place)]).rows[0], config_id=bad, metric=bad)
     row = replace(row, verdicts=(replace(row.verdicts[0], rule=bad),), trained_by=bad, measured_by=bad)
     assert "<script>" not in render(Board((row,), ())) and "[a](" not in render(Board((row,), ()))
 
@@ -206,7 +207,9 @@ def test_points_on_different_paths_or_levels_are_not_compared():
     assert path(0.0, 0.2, (5,)) == "20 % of weights a level, level 5"
     assert rules.path_of({1: (0.2, 0.5), 2: (0.4, 0.98)}) == "on the usual grid, levels 1, 2"
     assert rules.path_of({1: (0.05, 0.1), 3: (0.3, 0.1)}) == rules.path_of({}) == ""
-    one, other = row("a", 0.5, 0.0, path=path(0.05, 0.1)), row("b", 0.6, 0.0, path=path(0.05, 0.1, (1, 5)))
+    claim = SimpleNamespace(level=1, graph_sparsity=0.05, weight_sparsity=0.1)
+    one, other = row("a", 0.5, 0.0, claims=(claim,)), row("b", 0.6, 0.0, claims=())
+    assert one.path == "5 % of edges and 10 % of weights a level, level 1" and other.path == ""
     assert [r.ranks["graph.area"] for r in ranked([one, other])] == [1, 1] and one.place == other.place
 
 

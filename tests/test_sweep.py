@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cli_runs import CSBM, one_line
+from cli_runs import CSBM, by_point, one_line, written
 from rich.console import Console
 
 from glt import pipeline, registry, ticket_file
@@ -48,20 +48,8 @@ ALONE = ("--backend", "sequential")
 pytestmark = pytest.mark.usefixtures("workplace")
 
 
-def written(tree, path="it.yaml"):
-    Path(path).write_text(yaml.safe_dump(tree, sort_keys=False))
-    return path
-
-
-def steady(results):
-    """Every finished record by its point, without what no two runs have in common."""
-    found = {}
-    for r in results:
-        if r["status"] == "ok":
-            key = r["config_id"], r["seed"], r["level"], json.dumps(r.get("control_spec"))
-            assert key not in found, "a point is not repeated once done"
-            found[key] = {k: v for k, v in r.items() if k not in VOLATILE}
-    return found
+def steady(records):
+    return by_point(records, VOLATILE)
 
 
 def results(out="runs"):

@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
-from cli_runs import CSBM, one_line
+from cli_runs import CSBM, by_point, one_line, written
 
 from glt import registry
 from glt.commands import sweep as command
@@ -43,11 +42,6 @@ FOLDER = OUT / "it"
 pytestmark = pytest.mark.usefixtures("workplace")
 
 
-def written(tree=TREE, path="it.yaml"):
-    Path(path).write_text(yaml.safe_dump(tree, sort_keys=False))
-    return path
-
-
 def loaded(tree=TREE, *overrides):
     return Grid.load(written(tree), overrides)
 
@@ -61,14 +55,7 @@ def results(folder=FOLDER):
 
 
 def steady(records):
-    """Every finished record by its point, without what no two runs have in common."""
-    found = {}
-    for r in records:
-        if r["status"] == "ok":
-            key = r["config_id"], r["seed"], r["level"], json.dumps(r.get("control_spec"))
-            assert key not in found, "a point is not repeated once done"
-            found[key] = {k: v for k, v in r.items() if k not in VOLATILE}
-    return found
+    return by_point(records, VOLATILE)
 
 
 def ends(folder=FOLDER):
@@ -273,7 +260,7 @@ def test_a_mistake_in_the_file_is_one_line(main, tree, says):
 
 
 def test_seeds_of_the_choice_are_no_experiments(main):
-    code, _, err = main("sweep", written(), "-o", "seeds=[7, 101]")
+    code, _, err = main("sweep", written(TREE), "-o", "seeds=[7, 101]")
     assert code == 2 and "seed 101 is one of those that candidates are compared on" in one_line(err)
 
 
@@ -301,7 +288,7 @@ def same(folder, other):
 
 
 def test_what_validates_best_is_run_on_the_sweeps_own_seeds(main, alone):
-    code, out, err = main("sweep", written(), *ALONE)
+    code, out, err = main("sweep", written(TREE), *ALONE)
     assert code == 0 and same(FOLDER, alone)
     tried = steady(candidates())
     for experiment in told()["experiments"]:
@@ -339,7 +326,7 @@ def test_dense_trainings_and_scores_are_shared_by_candidates_too(monkeypatch, ma
 
 
 def test_the_number_of_workers_does_not_matter(main, alone):
-    assert main("sweep", "-q", written(), "--workers", "2")[0] == 0
+    assert main("sweep", "-q", written(TREE), "--workers", "2")[0] == 0
     assert same(FOLDER, alone)
 
 
@@ -353,11 +340,11 @@ def test_a_sweep_that_was_killed_between_the_phases_goes_on(main, monkeypatch, a
 
     with monkeypatch.context() as patch:
         patch.setattr(command, "work_on", killed)
-        assert main("sweep", "-q", written(), *ALONE)[0] == 130
+        assert main("sweep", "-q", written(TREE), *ALONE)[0] == 130
     assert not list(results()) and steady(candidates()) == steady(candidates(alone))
     before = list(candidates())
     (FOLDER / "chosen.json").write_text('{"seeds": [], "exp')  # nobody reads it
-    assert main("sweep", "-q", written(), *ALONE)[0] == 0
+    assert main("sweep", "-q", written(TREE), *ALONE)[0] == 0
     assert same(FOLDER, alone) and list(candidates()) == before
 
 
@@ -372,18 +359,18 @@ def test_a_sweep_that_was_killed_at_its_candidates_goes_on(main, monkeypatch, al
 
     with monkeypatch.context() as patch:
         patch.setattr("glt.sweeps.backends.work", killed)
-        assert main("sweep", "-q", written(), *ALONE)[0] == 130
+        assert main("sweep", "-q", written(TREE), *ALONE)[0] == 130
     assert len(steady(candidates())) == 3 * 3 and not (FOLDER / "chosen.json").exists()
-    assert main("sweep", "-q", written(), *ALONE)[0] == 0
+    assert main("sweep", "-q", written(TREE), *ALONE)[0] == 0
     assert same(FOLDER, alone)
 
 
 def test_nothing_is_repeated(main, monkeypatch):
-    code, out, _ = main("sweep", "-q", "--json", written(), *ALONE)
+    code, out, _ = main("sweep", "-q", "--json", written(TREE), *ALONE)
     before, tried = list(results()), list(candidates())
     assert code == 0 and [json.loads(line) for line in out.splitlines()] == before, "experiments alone"
     monkeypatch.setattr(work, "run", None)
-    code, out, _ = main("sweep", "-q", "--json", written(), *ALONE)
+    code, out, _ = main("sweep", "-q", "--json", written(TREE), *ALONE)
     assert code == 0 and [json.loads(line) for line in out.splitlines()] == before
     assert (list(results()), list(candidates())) == (before, tried)
 
@@ -413,24 +400,24 @@ def failing(monkeypatch, name, bad):
 
 def test_a_candidate_that_fails_counts_as_tried_and_is_not_chosen(main, monkeypatch):
     better = "train.lr=0.05"
-    assert main("sweep", "-q", written(), *ALONE, "--out", "whole")[0] == 0
+    assert main("sweep", "-q", written(TREE), *ALONE, "--out", "whole")[0] == 0
     assert told(Path("whole/it"))["experiments"][0]["chosen"] == better, "were it not for its failure"
     with monkeypatch.context() as patch:
         failing(patch, "teddy", lambda problem: problem.seed == 101 and problem.recipe.lr == 0.05)
-        code, out, err = main("sweep", written(), *ALONE)
+        code, out, err = main("sweep", written(TREE), *ALONE)
     teddy, random = told()["experiments"]
     assert code == 0 and "teddy train.lr=0.05 seed 101 level 1 failed: loss is NaN" in err
     assert teddy["chosen"] == "train.lr=0.0001" and teddy["candidates"][1]["val"] is None and teddy["n_configs"] == 2
     assert random["chosen"] == better and "train.lr=0.0001, of 2 (1 failed)" in out
     assert {r["n_configs"] for r in results()} == {2}
-    assert main("sweep", "-q", written(), *ALONE)[0] == 0, "and is tried again"
+    assert main("sweep", "-q", written(TREE), *ALONE)[0] == 0, "and is tried again"
     assert told() == told(Path("whole/it"))
 
 
 def test_when_all_fail_the_other_experiments_go_on(main, monkeypatch):
     with monkeypatch.context() as patch:
         failing(patch, "teddy", lambda problem: True)
-        code, out, err = main("sweep", "-q", written(), *ALONE)
+        code, out, err = main("sweep", "-q", written(TREE), *ALONE)
     assert code == 1 and err == "teddy: all 2 candidates failed, see runs/it/tuning/candidates.jsonl\n"
     assert "none of 2 (2 failed)" in out
     teddy, random = told()["experiments"]
@@ -438,7 +425,7 @@ def test_when_all_fail_the_other_experiments_go_on(main, monkeypatch):
     assert {r["config_id"] for r in results()} == {random["config_id"]} and len(list(results())) == 2 * 3
     before = {r["config_id"] for r in candidates() if r["status"] == "failed"}
     assert before == {one["config_id"] for one in teddy["candidates"]}
-    assert main("sweep", "-q", written(), *ALONE)[0] == 0, "given again, they are tried again"
+    assert main("sweep", "-q", written(TREE), *ALONE)[0] == 0, "given again, they are tried again"
     assert {r["config_id"] for r in results()} == {e["config_id"] for e in told()["experiments"]}
 
 
@@ -453,11 +440,11 @@ def test_when_all_of_all_fail_that_is_all(main, monkeypatch):
 
 
 def shown(main, *more):
-    return json.loads(main("sweep", written(), "--dry-run", "--json", *more)[1])
+    return json.loads(main("sweep", written(TREE), "--dry-run", "--json", *more)[1])
 
 
 def test_the_plan_is_of_both_phases(main, alone):
-    code, out, err = main("sweep", written(), "--dry-run")
+    code, out, err = main("sweep", written(TREE), "--dry-run")
     assert (code, err) == (0, "") and not OUT.exists()
     assert "it, to choose on seeds 100, 101: 8 of 8 points to do" in out and "it: 4 of 4 points to do" in out
     assert "one of 2" in out and "teddy train.lr=0.05" in out
@@ -466,7 +453,7 @@ def test_the_plan_is_of_both_phases(main, alone):
     assert [row["chosen"] for row in before["points"]] == [None, None]
     first = [point.candidates[0].config.id for point in loaded().points]
     assert [row["config_id"] for row in before["points"]] == first, "before it is known, the first"
-    assert main("sweep", "-q", written(), *ALONE)[0] == 0
+    assert main("sweep", "-q", written(TREE), *ALONE)[0] == 0
     (FOLDER / "chosen.json").unlink()
     for file in (FOLDER / "results.jsonl",):
         file.unlink()
@@ -476,7 +463,7 @@ def test_the_plan_is_of_both_phases(main, alone):
     assert [row["candidates"] for row in after["points"]] == [2, 2]
     assert after["left"] == after["fits"] == 4 and all(row["done"] == 2 for row in after["tuning"])
     assert after["seconds"] > 0, "what candidates took is known"
-    assert "train.lr=0.05, of 2" in main("sweep", written(), "--dry-run")[1]
+    assert "train.lr=0.05, of 2" in main("sweep", written(TREE), "--dry-run")[1]
     assert not (FOLDER / "chosen.json").exists(), "a dry run writes nothing"
 
 

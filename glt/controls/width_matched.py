@@ -59,11 +59,9 @@ def narrowed(backbone: Any, most: int, problem: Problem, biases: bool = False) -
         return candidates[fitting - 1] if fitting else None
 
     heads = getattr(backbone, "heads", 1)
-    found = widest(heads)
+    halves = [heads >> n for n in range(1, heads.bit_length())]
+    found = widest(heads) or max(filter(None, map(widest, halves)), key=lambda fit: fit.hidden, default=None)
     if found is None:
-        fewer = [fit for n in range(1, heads.bit_length()) if (fit := widest(heads >> n)) is not None]
-        found = max(fewer, key=lambda fit: fit.hidden, default=None)  # of equal ones the first, with the most heads
-    if found is None:
-        least = replace(backbone, hidden=1, **({"heads": 1} if hasattr(backbone, "heads") else {}))
-        raise GltError(f"no network fits: the narrowest has {weights(least)} weights, the ticket {most}")
+        least = weights(replace(backbone, hidden=1, **({"heads": 1} if halves else {})))
+        raise GltError(f"no network fits: the narrowest has {least} weights, the ticket {most}")
     return found

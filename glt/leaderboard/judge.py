@@ -14,7 +14,7 @@ from glt.leaderboard.entry import Entry
 from glt.leaderboard.limits import LIMITS, Limits, NotVerified
 from glt.leaderboard.memory import Memory
 from glt.leaderboard.ranking import AXES, Row
-from glt.leaderboard.rules import Measured, Verdict, path_of, verdicts
+from glt.leaderboard.rules import Measured, Verdict, verdicts
 from glt.leaderboard.scalars import Mark, scalars
 from glt.provenance import made_by, provenance
 from glt.registry import spec_of
@@ -111,7 +111,6 @@ def _row(m: Measured, said: Sequence[Verdict], found: Sequence[Claim]) -> Row:
         scalars={axis: scalars(marks, base) for axis, marks in curves.items()},
         claims=tuple(found),
         verdicts=tuple(said),
-        path=path_of(m.pairs()),
         trained_by=made_by(m.records.values()),
         measured_by=", ".join([made_by([provenance()]), *kernels]),
     )

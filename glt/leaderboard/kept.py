@@ -16,13 +16,12 @@ from glt.errors import GltError
 from glt.leaderboard.entry import MOST_CONFIGS, SEEDS, parse
 from glt.leaderboard.ranking import AXES, TRACKS, Board, Row, one_each, ranked, weak_dense
 from glt.leaderboard.render import render
-from glt.leaderboard.rules import path_of
 from glt.leaderboard.scalars import LOSSES
 from glt.number import number
 from glt.version import __version__
 
-COMPUTED = ("tried", "unranked")
-"""What a board says of its rows beside them."""
+COMPUTED = ("path", "tried", "unranked")
+"""What follows from the rest of a row."""
 TIMED = ("compact", "dense")
 LONGEST = 4_000
 
@@ -66,8 +65,7 @@ def _plain(row: Row) -> Row:
             raise GltError(f"a text of {len(value):,} characters")
         if isinstance(value, (int, float)) and not isinstance(value, bool) and number(value) is None:
             raise GltError(f"{str(value)[:20]} is not a number that can be computed with")
-    path = row.path or path_of({claim.level: (claim.graph_sparsity, claim.weight_sparsity) for claim in row.claims})
-    return replace(row, path=path, alike=1, ranks={}, verdicts=tuple(v for v in row.verdicts if not v.beside))
+    return replace(row, alike=1, ranks={}, verdicts=tuple(v for v in row.verdicts if not v.beside))
 
 
 def _leaves(tree: Any) -> Iterator[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from glt.inductive import TRACK
 from glt.leaderboard.claims import Claim
-from glt.leaderboard.rules import Verdict
+from glt.leaderboard.rules import Verdict, path_of
 from glt.leaderboard.scalars import LOSSES, Scalars
 from glt.version import __version__
 
@@ -33,7 +33,6 @@ class Row:
         dataset: with its options; backbone, method: likewise, the method without its distillation.
         split, metric: of the dataset.
         config_id: of the experiment.
-        path: on which path or grid its points are; see :func:`glt.leaderboard.rules.path_of`.
         trained_by: what its records say of versions, commits and hardware, as they say it.
         measured_by: the same of who computed this row.
         seeds: how many.
@@ -66,7 +65,6 @@ class Row:
     scalars: dict[str, Scalars]
     claims: tuple[Claim, ...]
     verdicts: tuple[Verdict, ...]
-    path: str = ""
     trained_by: str = ""
     measured_by: str = ""
     alike: int = 1
@@ -81,6 +79,11 @@ class Row:
     def unranked(self) -> str:
         """Why it has no rank; empty where it has."""
         return "; ".join(v.reason for v in self.verdicts if v.status == "unranked")
+
+    @property
+    def path(self) -> str:
+        """On which path or grid its points are, and at which levels; see :func:`glt.leaderboard.rules.path_of`."""
+        return path_of({claim.level: (claim.graph_sparsity, claim.weight_sparsity) for claim in self.claims})
 
     @property
     def group(self) -> tuple[str, ...]:
@@ -102,7 +105,7 @@ class Board:
 
     def tree(self) -> dict[str, Any]:
         """As JSON."""
-        rows = [{**asdict(row), "tried": row.tried, "unranked": row.unranked} for row in self.rows]
+        rows = [{**asdict(row), "path": row.path, "tried": row.tried, "unranked": row.unranked} for row in self.rows]
         rejected = [{"entry": source, "reason": reason} for source, reason in self.rejected]
         return {"glt": __version__, "tracks": list(TRACKS), "rows": rows, "rejected": rejected}
 

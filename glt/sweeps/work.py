@@ -11,7 +11,8 @@ from filelock import FileLock
 
 from glt.errors import in_a_line
 from glt.kernels.choice import use
-from glt.pipeline import point, run
+from glt.outcomes import point
+from glt.pipeline import run
 from glt.provenance import provenance
 from glt.results import Results
 from glt.sweeps.status import Status
