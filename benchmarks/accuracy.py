@@ -59,7 +59,14 @@ BACKBONES = {
     "gat-64": ("gat", ("backbone.hidden=64",)),
 }
 """Whose files of configs/, and how wide; 512 unless said."""
-PLACES = [("cora", "gcn"), ("citeseer", "gcn"), ("pubmed", "gcn-16"), ("cora", "gin-64"), ("cora", "gat-64")]
+PLACES = [
+    ("cora", "gcn"),
+    ("citeseer", "gcn"),
+    ("citeseer", "gcn-16"),
+    ("pubmed", "gcn-16"),
+    ("cora", "gin-64"),
+    ("cora", "gat-64"),
+]
 """Some as narrow as their authors have them (Kipf and Welling: 16 units; Velickovic et al.: 8 heads of 8), or as on the
 board: of 512 units the last level leaves as many weights as 62 dense ones have, and thirty searches of 21 trainings
 each take eight times as long."""
