@@ -26,7 +26,7 @@ import click
 from command import Command
 
 from glt.commands.device import use
-from glt.commands.sweep import work_on
+from glt.commands.sweep import alone, work_on
 from glt.config import Config
 from glt.kernels.choice import asked
 from glt.pipeline import Run
@@ -143,7 +143,8 @@ def main(names: tuple[str, ...], workers: int, threads: int | None, root: Path |
     place = Place(RUNS, uuid.uuid4().hex, root, kernel=asked(), prepare=partial(use, "cpu", threads))
     done = finished(every, place.ends)
     left = in_order((unit for unit in every if unit.name not in done), lambda unit: unit.epochs)
-    bad = work_on(every, left, place, "loky" if workers > 1 else "sequential", workers, threads)
+    with alone(RUNS):
+        bad = work_on(every, left, place, "loky" if workers > 1 else "sequential", workers, threads)
     sys.exit(1 if bad else 0)
 
 

@@ -429,6 +429,22 @@ def test_when_all_fail_the_other_experiments_go_on(main, monkeypatch):
     assert {r["config_id"] for r in results()} == {e["config_id"] for e in told()["experiments"]}
 
 
+def test_nobody_comes_in_between_the_choice_and_its_experiments(main, monkeypatch):
+    from filelock import FileLock, Timeout
+
+    tries = []
+
+    def meanwhile(*given):
+        with pytest.raises(Timeout), FileLock(FOLDER / "sweep.lock", timeout=0):
+            pass
+        tries.append(given)
+
+    monkeypatch.setattr(tune, "write", meanwhile)
+    tree = {**TREE, "grid": {"strategy": ["random"]}, "tune_seeds": [100]}
+    assert main("sweep", "-q", written(tree), *ALONE, "-o", "seeds=1")[0] == 0
+    assert len(tries) == 1
+
+
 def test_when_all_of_all_fail_that_is_all(main, monkeypatch):
     failing(monkeypatch, "teddy", lambda problem: True)
     code, out, err = main("sweep", "-q", written({**TREE, "grid": {}}), *ALONE)

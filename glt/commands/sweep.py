@@ -7,7 +7,8 @@ import os
 import re
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -113,23 +114,43 @@ def sweep(
         return
     for unit in {json.dumps(unit.run.config.spec()["dataset"]): unit for unit in [*trials.left, *points.left]}.values():
         unit.run.config.dataset(root)  # downloads once, and what is not there is said before anything is trained
-    if trials.left:
-        work(trials, as_json=False)
-    choices = tune.choices(grid, out)
-    tune.write(grid, choices, out)
-    points = phase(units_of(tune.chosen(grid, choices), out))
-    failed = [choice for choice in choices if not choice.config]
-    for choice in choices:
-        if not choice.config:
-            why = os.path.relpath(place.folder / TUNING / CANDIDATES)
-            said = f"all {len(choice.vals)} candidates failed" if choice.over else "not every candidate was tried"
-            click.echo(f"{choice.point.label}: {said}, see {why}", err=True)
-        elif choice.vals and not quiet:
-            click.echo(f"{choice.point.label}: chosen is {choice.said}", err=True)
-    bad = work(points, as_json) if points.units else []
+    with alone(place.folder):
+        if trials.left:
+            work(trials, as_json=False)
+        choices = tune.choices(grid, out)
+        tune.write(grid, choices, out)
+        points = phase(units_of(tune.chosen(grid, choices), out))
+        failed = [choice for choice in choices if not choice.config]
+        for choice in choices:
+            if not choice.config:
+                why = os.path.relpath(place.folder / TUNING / CANDIDATES)
+                said = f"all {len(choice.vals)} candidates failed" if choice.over else "not every candidate was tried"
+                click.echo(f"{choice.point.label}: {said}, see {why}", err=True)
+            elif choice.vals and not quiet:
+                click.echo(f"{choice.point.label}: chosen is {choice.said}", err=True)
+        bad = work(points, as_json) if points.units else []
     if not as_json:
         table(grid.name, choices, Results(place.folder / "results.jsonl"))
     sys.exit(1 if bad or failed else 0)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Within the block no other sweep works in ``folder``, which is made where it is missing.
+
+    Raises:
+        GltError: somebody else works there, or it cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "sweep.lock", timeout=0):
+            yield
+    except Timeout:
+        raise GltError(f"{folder} is being worked on by another glt sweep: wait for it, or use another --out") from None
+    except OSError as error:
+        raise GltError(f"cannot write {folder}: {error.strerror or error}") from None
 
 
 def work_on(
@@ -146,28 +167,14 @@ def work_on(
 ) -> list[Unit]:
     """Do what is ``left`` of ``units``, with live progress on stderr; those that failed or were killed.
 
-    Raises:
-        GltError: somebody else works in that folder, or it cannot be written.
+    Within :func:`alone` in the folder of ``place``.
     """
-    from filelock import FileLock, Timeout
-
     from glt.commands.sweep_progress import watching
     from glt.sweeps.backends import run_units
     from glt.sweeps.estimate import Estimate
 
-    try:
-        place.folder.mkdir(parents=True, exist_ok=True)
-        with (
-            FileLock(place.folder / "sweep.lock", timeout=0),
-            watching(units, left, place, workers, estimate or Estimate(), as_json, quiet) as say,
-        ):
-            run_units(left, place, backend, workers, threads, address, say)
-    except Timeout:
-        raise GltError(
-            f"{place.folder} is being worked on by another glt sweep: wait for it, or use another --out"
-        ) from None
-    except OSError as error:
-        raise GltError(f"cannot write {place.folder}: {error.strerror or error}") from None
+    with watching(units, left, place, workers, estimate or Estimate(), as_json, quiet) as say:
+        run_units(left, place, backend, workers, threads, address, say)
     states = {line["unit"]: line["status"] for line in place.ends.holding(place.invocation)}
     return [unit for unit in units if states.get(unit.name, "ok") != "ok"]
 
