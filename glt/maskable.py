@@ -14,6 +14,7 @@ from glt.edges import PrunableEdges
 from glt.errors import GltError
 from glt.forward import Forward
 from glt.masks import SoftMasked
+from glt.messages import called
 from glt.sparsify import remove_arcs
 
 
@@ -94,7 +95,7 @@ def _outputs(model: nn.Module, forward: Forward, masked: bool = False) -> list[t
     handles: list[RemovableHandle] = []
     for name, module in model.named_modules():
         if name and isinstance(module, MessagePassing):
-            said = f"layer {name!r} ({type(module).__name__})"
+            said = called(name, module)
             handles.append(module.register_forward_pre_hook(lambda *_, said=said: inside.append(said), prepend=True))
             handles.append(module.register_forward_hook(left))
     try:

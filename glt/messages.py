@@ -130,6 +130,11 @@ ATTENTION = Rule("attention is masked, then normalised again over what remains",
 TRANSFORMER = Rule(ATTENTION.about, _mask_transformer)
 
 
+def called(name: str, module: nn.Module, about: str = "") -> str:
+    """What messages call a layer; one without a name is the model itself."""
+    return f"{f'layer {name!r}' if name else 'the model'} ({type(module).__name__}{about})"
+
+
 def rule_of(name: str, module: Any) -> Rule:
     """The rule for a layer.
 
@@ -143,7 +148,7 @@ def rule_of(name: str, module: Any) -> Rule:
     if isinstance(module, (GATConv, GATv2Conv)):
         if module.dropout:
             raise GltError(
-                f"layer {name!r} ({type(module).__name__}) drops attention coefficients out before they can be "
+                f"{called(name, module)} drops attention coefficients out before they can be "
                 "normalised again under a soft mask: build it with dropout=0"
             )
         return ATTENTION
@@ -155,6 +160,6 @@ def rule_of(name: str, module: Any) -> Rule:
     if isinstance(module.aggr_module, MeanAggregation):
         return MEAN
     raise GltError(
-        f"layer {name!r} ({type(module).__name__}, aggr={module.aggr!r}) cannot be soft-masked: a message times 0 is "
+        f"{called(name, module, f', aggr={module.aggr!r}')} cannot be soft-masked: a message times 0 is "
         "not a removed arc there; use sum or mean aggregation, or a strategy without soft masks (teddy, imp, random)"
     )

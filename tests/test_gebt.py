@@ -61,6 +61,19 @@ def test_a_small_distance_is_below_the_threshold_not_at_it(sbm):
     assert not any(bird(soft, epoch) for epoch in range(1, 9))
 
 
+def test_which_of_the_values_at_0_stay_is_drawn_once(sbm):
+    soft = soft_of(sbm)
+    kept = soft.edges.numel() // 2
+    with torch.no_grad():
+        soft.edges.zero_()
+    one, other = EarlyBird(kept, 0.5, 0.1), EarlyBird(kept, 0.5, 0.1, seed=1)
+    for epoch in (1, 2):
+        one(soft, epoch), other(soft, epoch)
+    assert list(one.distances) == list(other.distances) == [0.0], "the same ones in every epoch"
+    assert not torch.equal(one.edges, keep_top(soft.edges, kept)), "by no order of the file"
+    assert not torch.equal(one.edges, other.edges) and int(one.edges.sum()) == kept
+
+
 @pytest.mark.parametrize("where", ["edges", "weights"])
 def test_a_value_that_is_none_is_an_error(sbm, where):
     soft, bird = soft_of(sbm), EarlyBird(5, 0.5, 0.1)

@@ -188,6 +188,12 @@ def test_a_layer_that_fails_under_a_mask_is_one_line_of_any_search(sbm, strategy
     assert "\n" not in str(error.value)
 
 
+def test_a_model_that_is_one_layer_is_not_called_by_an_empty_name(sbm):
+    layer = pyg.SAGEConv(8, 3, aggr="max")
+    with pytest.raises(GltError, match=r"^the model .SAGEConv, aggr='max'. cannot be soft-masked"):
+        find(layer, sbm, 0.1, 0.1, strategy="ugs", recipe=Recipe(epochs=1))
+
+
 class WithAttributes(nn.Module):
     def __init__(self, **options):
         super().__init__()

@@ -20,7 +20,7 @@ from glt.masks import SoftMasked, Sparsifying
 from glt.problem import Problem
 from glt.registry import register
 from glt.schedules.level import Level
-from glt.select import keep_top
+from glt.select import keep_top, keep_top_drawn
 from glt.strategies.base import Taught
 from glt.strategies.masked import MaskEpochs
 from glt.strategies.weights import RewindTo, rewound
@@ -69,7 +69,7 @@ class GEBT(Taught):
             soft = SoftMasked(  # weights have no masks: they are ranked by themselves
                 problem.model(), problem.data, problem.edges, every, {}, problem.seed, edge_options={"lr": self.edge_lr}
             )
-            bird = EarlyBird(keep, level.weight_sparsity, self.threshold, self.granularity)
+            bird = EarlyBird(keep, level.weight_sparsity, self.threshold, self.granularity, problem.seed)
             searched = problem.fit(
                 soft.graph,
                 model=soft,
@@ -95,14 +95,23 @@ class GEBT(Taught):
 class EarlyBird:
     """Watches the masks that a training would give, and says when they have settled.
 
+    Edge values stop at 0; which of those that lie there stay is drawn by ``seed``, the same ones in every epoch.
+
     Attributes:
         edges, weights: the masks after the last epoch seen.
         distances: between the masks of epochs, the last three.
     """
 
-    def __init__(self, edges_kept: int, weight_sparsity: float, threshold: float, granularity: Any = "element") -> None:
+    def __init__(
+        self,
+        edges_kept: int,
+        weight_sparsity: float,
+        threshold: float,
+        granularity: Any = "element",
+        seed: int = 0,
+    ) -> None:
         self.edges_kept, self.weight_sparsity, self.threshold = edges_kept, weight_sparsity, threshold
-        self.granularity = granularity
+        self.granularity, self.seed = granularity, seed
         self.edges: Tensor = torch.empty(0)
         self.weights: Masks = {}
         self.distances: deque[float] = deque(maxlen=QUEUE)
@@ -118,7 +127,7 @@ class EarlyBird:
         weights = prunable_weights(soft.model)
         if any(bool(values.isnan().any()) for values in (soft.edges, *weights.values())):
             raise TrainingError(f"an edge value or a weight became NaN at epoch {epoch}: lower train.lr or edge_lr")
-        edges = keep_top(soft.edges, self.edges_kept)
+        edges = keep_top_drawn(soft.edges.detach(), self.edges_kept, self.seed)
         masks = largest_weights(weights, self.weight_sparsity, granularity=self.granularity)
         if epoch > 1:
             distance = count(edges != self.edges) / edges.numel()
