@@ -89,7 +89,16 @@ def keep_top_drawn(scores: Tensor, keep: int, seed: int, alive: Tensor | None = 
         seed: of the draw.
         alive: bool [n].
     """
-    order = torch.randperm(scores.numel(), generator=torch.Generator().manual_seed(seed)).to(scores.device)
+    return keep_top_ordered(scores, keep, drawn_order(scores, seed), alive)
+
+
+def drawn_order(scores: Tensor, seed: int) -> Tensor:
+    """The order of :func:`keep_top_drawn`, for those who need it more than once: int64 [n], on the device of scores."""
+    return torch.randperm(scores.numel(), generator=torch.Generator().manual_seed(seed)).to(scores.device)
+
+
+def keep_top_ordered(scores: Tensor, keep: int, order: Tensor, alive: Tensor | None = None) -> Tensor:
+    """:func:`keep_top` where among equals the first of ``order`` (int64 [n], a permutation) stay."""
     mask = torch.zeros_like(scores, dtype=torch.bool)
     mask[order] = keep_top(scores[order], keep, None if alive is None else alive[order])
     return mask

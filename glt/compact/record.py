@@ -6,12 +6,9 @@ Convolutions and functions that are known become steps that can be shrunk (:mod:
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import torch
@@ -23,11 +20,10 @@ from torch_geometric.nn import BatchNorm, LayerNorm, MessagePassing
 
 from glt.compact.graphs import Operator
 from glt.compact.ops import Input, Opaque, Step
+from glt.compact.rules import rules
 from glt.forward import OPTIONS, arguments_of, evaluation
 
 GIVEN = ("edge_index", *OPTIONS)
-Rule = Callable[..., int | None]
-_convs: dict[type, Rule] = {}
 
 
 class NotRecordable(Exception):
@@ -38,30 +34,6 @@ class NotRecordable(Exception):
     """
 
     module: nn.Module | None = None
-
-
-def lowers(conv: type) -> Callable[[Rule], Rule]:
-    """Register how layers of exactly this class are written as steps: ``rule(record, layer, x, edge_index, ...)``.
-
-    The rule is called with the layer's arguments by their names in its ``forward``, without those that are None
-    anyway; ``x`` is a tensor, also where the layer was given the pair of it, ``record.value(x)`` the step it came from.
-    The rule returns the number of the step that gives the layer's output, or None where the layer is used in a way
-    that it does not know; then, and where it does not take an argument, the layer is left alone.
-    """
-
-    def wrap(rule: Rule) -> Rule:
-        _convs[conv] = rule
-        return rule
-
-    return wrap
-
-
-@cache
-def _rules() -> dict[type, Rule]:
-    package = importlib.import_module("glt.compact.convs")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"glt.compact.convs.{module.name}")
-    return _convs
 
 
 class Record(TorchFunctionMode):
@@ -187,7 +159,7 @@ class Record(TorchFunctionMode):
         """A convolution, or a module that is not looked into, is called."""
         if self._paused:
             return original(*args, **kwargs)
-        rule = _rules().get(type(module))
+        rule = rules().get(type(module))
         count, value = len(self.steps), None
         if rule is not None:
             try:
@@ -300,7 +272,7 @@ def _layers_wrapped(model: nn.Module, record: Record, whole: Collection[nn.Modul
 
 
 def _by_name(forward: Callable[..., Any], args: Any, kwargs: Any) -> dict[str, Any]:
-    """Arguments of a convolution as :func:`lowers` says."""
+    """Arguments of a convolution as :func:`glt.compact.rules.lowers` says."""
     given = inspect.signature(forward).bind(*args, **kwargs).arguments
     x = given.get("x")
     if isinstance(x, tuple) and len(x) == 2 and x[0] is x[1]:

@@ -20,7 +20,7 @@ from glt.masks import SoftMasked, Sparsifying
 from glt.problem import Problem
 from glt.registry import register
 from glt.schedules.level import Level
-from glt.select import keep_top, keep_top_drawn
+from glt.select import drawn_order, keep_top, keep_top_ordered
 from glt.strategies.base import Taught
 from glt.strategies.masked import MaskEpochs
 from glt.strategies.weights import RewindTo, rewound
@@ -112,6 +112,7 @@ class EarlyBird:
     ) -> None:
         self.edges_kept, self.weight_sparsity, self.threshold = edges_kept, weight_sparsity, threshold
         self.granularity, self.seed = granularity, seed
+        self._order: Tensor | None = None
         self.edges: Tensor = torch.empty(0)
         self.weights: Masks = {}
         self.distances: deque[float] = deque(maxlen=QUEUE)
@@ -127,7 +128,9 @@ class EarlyBird:
         weights = prunable_weights(soft.model)
         if any(bool(values.isnan().any()) for values in (soft.edges, *weights.values())):
             raise TrainingError(f"an edge value or a weight became NaN at epoch {epoch}: lower train.lr or edge_lr")
-        edges = keep_top_drawn(soft.edges.detach(), self.edges_kept, self.seed)
+        if self._order is None:
+            self._order = drawn_order(soft.edges, self.seed)
+        edges = keep_top_ordered(soft.edges.detach(), self.edges_kept, self._order)
         masks = largest_weights(weights, self.weight_sparsity, granularity=self.granularity)
         if epoch > 1:
             distance = count(edges != self.edges) / edges.numel()

@@ -9,7 +9,8 @@ from torch_geometric.nn import APPNP
 
 from glt.compact.convs.base import normalised, propagate, usual
 from glt.compact.ops import Add
-from glt.compact.record import Record, lowers
+from glt.compact.record import Record
+from glt.compact.rules import lowers
 
 
 @lowers(APPNP)

@@ -10,7 +10,8 @@ from torch_geometric.nn import GATConv
 from glt.compact.convs.base import linear, mean_of_heads, shift, usual
 from glt.compact.graphs import Operator
 from glt.compact.ops import Attend, Linear
-from glt.compact.record import Record, lowers
+from glt.compact.record import Record
+from glt.compact.rules import lowers
 
 
 @lowers(GATConv)

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch_geometric.nn import GCNConv
 
 from glt.compact.convs.base import linear, normalised, propagate, shift, usual
-from glt.compact.record import Record, lowers
+from glt.compact.record import Record
+from glt.compact.rules import lowers
 
 
 @lowers(GCNConv)

@@ -10,7 +10,8 @@ from torch_geometric.nn import GCN2Conv
 
 from glt.compact.convs.base import normalised, propagate, usual
 from glt.compact.ops import Add, Linear
-from glt.compact.record import Record, lowers
+from glt.compact.record import Record
+from glt.compact.rules import lowers
 
 
 @lowers(GCN2Conv)

@@ -11,7 +11,8 @@ from torch_geometric.nn import GENConv
 from glt.compact.convs.base import linear, propagate, usual
 from glt.compact.graphs import Operator
 from glt.compact.ops import Add, Affine, Function, SoftMean
-from glt.compact.record import Record, lowers
+from glt.compact.record import Record
+from glt.compact.rules import lowers
 
 
 @lowers(GENConv)

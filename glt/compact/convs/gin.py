@@ -9,7 +9,8 @@ from torch_geometric.nn import GINConv
 
 from glt.compact.convs.base import propagate, usual
 from glt.compact.graphs import Operator
-from glt.compact.record import Record, lowers
+from glt.compact.record import Record
+from glt.compact.rules import lowers
 
 
 @lowers(GINConv)

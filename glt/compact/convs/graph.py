@@ -10,7 +10,8 @@ from torch_geometric.nn import GraphConv
 from glt.compact.convs.base import linear, propagate, usual
 from glt.compact.graphs import Operator
 from glt.compact.ops import Add
-from glt.compact.record import Record, lowers
+from glt.compact.record import Record
+from glt.compact.rules import lowers
 
 
 @lowers(GraphConv)

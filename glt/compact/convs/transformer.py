@@ -12,7 +12,8 @@ from glt.backbones.transformer import Rootless
 from glt.compact.convs.base import linear, mean_of_heads, usual
 from glt.compact.graphs import Operator
 from glt.compact.ops import Add, AttendDots, Gate, Linear
-from glt.compact.record import Record, lowers
+from glt.compact.record import Record
+from glt.compact.rules import lowers
 
 
 @lowers(Rootless)
